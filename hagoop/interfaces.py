@@ -1,0 +1,169 @@
+"""The seams that have, or surely will have, more than one implementation."""
+
+from collections.abc import Iterable, Sequence
+from typing import BinaryIO, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IReactorCore,
+    IReactorProcess,
+    IReactorTCP,
+    IReactorThreads,
+    IReactorTime,
+)
+from zope.interface import Attribute, Interface
+
+from hagoop.jobs import Assignment, AssignmentId, Piece, Place, RequestId
+
+
+class Syncable(Protocol):
+    """Bytes that the journal's thread puts on disk before the rows that name them."""
+
+    def sync(self) -> None:
+        """Return when the bytes are on disk; runs in the journal's thread."""
+
+
+class Arrived(Protocol):
+    """Bytes that have come whole, and are nobody's yet.
+
+    :ivar size: how many.
+    :ivar digest: their SHA-256, in hex.
+    """
+
+    size: int
+    digest: str
+
+    def open(self) -> BinaryIO:
+        """The bytes, from the first, to read and seek in."""
+
+    def discard(self) -> None:
+        """Forget them; once kept, this does nothing."""
+
+
+class Arriving(Protocol):
+    """Bytes on their way in."""
+
+    def write(self, data: bytes) -> None:
+        """Take some; raises ``LimitExceeded`` past the bound, ``SpoolFull`` without room."""
+
+    def finish(self) -> Arrived:
+        """All have come."""
+
+    def abandon(self) -> None:
+        """No more will come: leave nothing behind."""
+
+
+class IWorker(Interface):
+    """A worker as the scheduler sees it: a session, a simulated one, a fake."""
+
+    name = Attribute("What people call it.")
+
+    def cancel(assignment: AssignmentId, reason: str) -> None:
+        """End the assignment's program within five seconds and forget it."""
+
+    def take_back(assignment: AssignmentId, end: int) -> "Deferred[int]":
+        """Ask it to stop at ``end``; fires with the end that it keeps, at or after."""
+
+    def forget(request: RequestId) -> None:
+        """The request has ended: drop what was kept for it."""
+
+    def close(reason: str) -> None:
+        """End the session."""
+
+
+class IInputs(Interface):
+    """The ordered lines of one request's inputs."""
+
+    whole = Attribute("Whether every line has been counted: bool.")
+    lines = Attribute("How many lines have been counted so far: int.")
+    estimate = Attribute("How many lines there will be: int; equal to lines once whole.")
+    breaks = Attribute("Sorted numbers of the lines that begin a counted file: Sequence[int].")
+
+    def pieces(start: int, end: int) -> Sequence[Piece]:
+        """The parts of files that hold the lines ``start`` to ``end - 1``.
+
+        :raises NoSuchInput: a file has changed or gone since the request was submitted.
+        """
+
+    def open(piece: Piece) -> BinaryIO:
+        """The file of a piece, read from the piece's offset on.
+
+        :raises NoSuchInput: as for ``pieces``.
+        """
+
+    def where(piece: Piece) -> str:
+        """Path on this machine that holds the piece's file."""
+
+
+class ISpool(Interface):
+    """Bytes of requests: uploads, runs and parts of answers."""
+
+    def receive(limit: int) -> Arriving:
+        """Room for at most ``limit`` bytes."""
+
+    def keep(request: RequestId, arrived: Arrived) -> "tuple[Place, Syncable]":
+        """Give bytes a place under a request.  They may be read from it at once; they are
+        safe when the journal has called ``sync``."""
+
+    def open(place: Place) -> BinaryIO:
+        """The bytes at a place: a window that begins at 0.  Blocks; use it in threads."""
+
+    def drop(request: RequestId, places: Sequence[Place]) -> None:
+        """These are no longer named (their runs were merged)."""
+
+    def forget(request: RequestId) -> "Deferred[None]":
+        """Remove all that a request keeps."""
+
+    def sweep(requests: Iterable[RequestId], places: Iterable[Place]) -> None:
+        """At start: remove whatever these do not name.  Blocks."""
+
+
+class IJournal(Interface):
+    """Facts, in order, on disk before anyone is told."""
+
+    epoch = Attribute("How often this journal has been opened: int.")
+
+    def replay() -> "Iterable[tuple[str, str, dict[str, object]]]":
+        """``(stream, kind, body)`` of all facts, oldest first.  Blocks.
+
+        :raises StateError: a row does not check.
+        """
+
+    def append(
+        stream: str, kind: str, body: "dict[str, object]", syncs: "Sequence[Syncable]" = ()
+    ) -> "Deferred[None]":
+        """Add a fact; fires when it, and all of ``syncs`` before it, are on disk."""
+
+    def put(key: str, body: "dict[str, object]") -> "Deferred[None]":
+        """Set a value that replaces its older one (a worker's record)."""
+
+    def values() -> "dict[str, dict[str, object]]":
+        """All values by key.  Blocks."""
+
+    def forget(stream: str) -> "Deferred[None]":
+        """Remove a stream with all its facts."""
+
+    def close() -> "Deferred[None]":
+        """Write what is queued, then close."""
+
+
+class IServerReactor(IReactorCore, IReactorTime, IReactorTCP, IReactorThreads):
+    """What a server needs of its reactor."""
+
+
+class IWorkerReactor(IServerReactor, IReactorProcess):
+    """What a worker needs of its reactor: only workers spawn."""
+
+
+__all__ = [
+    "Arrived",
+    "Arriving",
+    "Assignment",
+    "IInputs",
+    "IJournal",
+    "IServerReactor",
+    "ISpool",
+    "IWorker",
+    "IWorkerReactor",
+    "Syncable",
+]

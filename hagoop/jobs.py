@@ -1,0 +1,288 @@
+"""The values that ledger, scheduler, server, worker and client hand to each other.
+
+All are frozen, made of plain values and tuples, so that ``commands.py`` can carry
+them as JSON.  Bytes that are not text (file names) are ``str`` as ``os.fsdecode``
+makes them.
+"""
+
+from enum import StrEnum
+from typing import NewType
+
+from attrs import field, frozen
+from attrs.validators import ge, instance_of
+
+RequestId = NewType("RequestId", str)
+WorkerId = NewType("WorkerId", str)
+"""A worker's identity: kept in its state folder, outlives its sessions."""
+SessionId = NewType("SessionId", int)
+AssignmentId = NewType("AssignmentId", str)
+"""``EPOCH-NUMBER``; the epoch counts the starts of the server."""
+
+
+class Phase(StrEnum):
+    """What a range is made of, and what is done with it."""
+
+    MAP = "map"
+    MERGE = "merge"
+    REDUCE = "reduce"
+
+
+class State(StrEnum):
+    """Where a request stands; the last three are its end."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@frozen
+class Shipped:
+    """A file that travels with a request.
+
+    :param path: where a run finds it, relative to its folder, no ``..``.
+    """
+
+    path: str
+    digest: str
+    size: int = field(validator=ge(0))
+    executable: bool
+
+
+@frozen
+class Program:
+    """What a request runs on its lines.
+
+    :param timeout_seconds: without a line taken or given for so long a run is killed; 0: never.
+    """
+
+    mapper: str | None
+    reducer: str | None
+    combiner: str | None = None
+    files: tuple[Shipped, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    ok_status: tuple[int, ...] = (0,)
+    timeout_seconds: float = 600.0
+    attempts: int = field(default=4, validator=ge(1))
+
+    @property
+    def sorts(self) -> bool:
+        """Whether map output goes through a sort and a reducer."""
+        return self.reducer is not None
+
+
+@frozen
+class Source:
+    """One INPUT as a client submits it.
+
+    :param kind: ``upload`` (an uploaded bundle and its manifest), ``seen`` (a manifest of
+        files that the server reads in place) or ``server`` (a path below an input root).
+    :param name: the upload's number of the manifest, or the path.
+    """
+
+    kind: str
+    name: str
+
+
+@frozen
+class Submission:
+    """What ``Submit`` carries."""
+
+    program: Program
+    sources: tuple[Source, ...]
+    label: str = ""
+
+
+@frozen
+class Piece:
+    """A contiguous part of one input file, as whole lines.
+
+    :param name: the file's name as the user knows it.
+    :param start: number of its first line in the ordered inputs, from 0.
+    :param end: number after its last line.
+    :param file_line: number of its first line within the file, from 0.
+    :param offset: byte in the file at which it begins.
+    :param length: its bytes, a missing last newline not counted.
+    """
+
+    name: str
+    start: int
+    end: int
+    file_line: int
+    offset: int
+    length: int
+
+
+@frozen
+class Assignment:
+    """A range leased to one worker, and all that the worker needs to know of it.
+
+    :param round: number of the phase's round (merging may need several).
+    :param start: the committed front when it was leased.
+    :param weight: lines in map, bytes in merge and reduce.
+    :param commit_seconds: intended length of one job.
+    :param grant: what opens its bytes at the web endpoint.
+    :param output_bytes: the most that one job may print.
+    """
+
+    id: AssignmentId
+    request: RequestId
+    phase: Phase
+    round: int
+    start: int
+    end: int
+    weight: int
+    commit_seconds: float
+    attempt: int
+    program: Program
+    pieces: tuple[Piece, ...]
+    grant: str
+    output_bytes: int
+
+
+@frozen
+class Held:
+    """What a worker says at ``Join`` that it still works on.
+
+    :param job_end: end of the job in hand.
+    """
+
+    id: AssignmentId
+    request: RequestId
+    phase: Phase
+    round: int
+    front: int
+    end: int
+    job_end: int
+
+
+@frozen
+class Seen:
+    """One slot's line of a Beat: the job in hand, announced, and how far it is.
+
+    :param taken: position up to which the program has taken its input.
+    """
+
+    id: AssignmentId
+    job_end: int
+    taken: int
+    bytes_out: int
+
+
+@frozen
+class Counter:
+    """``reporter:counter:GROUP,NAME,AMOUNT``, summed over one job."""
+
+    group: str
+    name: str
+    amount: int
+
+
+@frozen
+class Finished:
+    """A job that a worker wants to commit.
+
+    :param upload: the number under which its bytes arrived; empty when it printed nothing.
+    :param digest: SHA-256 of the bytes, in hex.
+    :param seconds: wall time of the program alone.
+    :param overhead_seconds: what sorting and storing took besides.
+    """
+
+    id: AssignmentId
+    request: RequestId
+    phase: Phase
+    round: int
+    start: int
+    end: int
+    upload: str
+    digest: str
+    size: int = field(validator=ge(0))
+    seconds: float = field(validator=ge(0.0))
+    overhead_seconds: float = field(default=0.0, validator=ge(0.0))
+    counters: tuple[Counter, ...] = ()
+    status: str = ""
+    log: str = ""
+
+
+@frozen
+class Failure:
+    """A job that failed on a worker.
+
+    :param kind: the wire code of the error: ``PROGRAM_FAILED``, ``WORKER_UNFIT``, ...
+    :param message: one sentence without the place: ``it ended with exit status 1``.
+    :param log: head and tail of the program's stderr.
+    """
+
+    id: AssignmentId
+    start: int
+    end: int
+    kind: str
+    message: str
+    seconds: float
+    log: str = ""
+
+
+@frozen
+class Place:
+    """Where stored bytes lie: a file below the spool and a part of it."""
+
+    path: str = field(validator=instance_of(str))
+    offset: int = field(validator=ge(0))
+    size: int = field(validator=ge(0))
+
+
+@frozen
+class Output:
+    """What one committed job gave: a sorted run, or a part of the answer."""
+
+    start: int
+    end: int
+    digest: str
+    place: Place | None
+
+
+@frozen
+class RequestStatus:
+    """A request as ``status`` and ``list`` show it.
+
+    :param done: committed share of each phase that has begun, 0 to 1, by name.
+    :param answer_bytes: size of the answer once it is done.
+    """
+
+    id: RequestId
+    state: State
+    label: str
+    age_seconds: float
+    phase: Phase
+    done: float
+    weight: int
+    whole: bool
+    working: int
+    workers: int
+    failures: int
+    seconds_left: float | None
+    message: str = ""
+    status: str = ""
+    log: str = ""
+    counters: tuple[Counter, ...] = ()
+    answer_bytes: int = 0
+    answer_digest: str = ""
+
+
+@frozen
+class WorkerStatus:
+    """A worker as ``workers`` shows it.
+
+    :param experience_seconds: expected time until it is lost.
+    :param next_seconds: the size of its next assignment, in seconds of its own work.
+    """
+
+    id: WorkerId
+    name: str
+    connected_seconds: float
+    slots: int
+    committed: int
+    lost: int
+    experience_seconds: float
+    next_seconds: float
+    doing: str
