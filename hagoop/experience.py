@@ -1,0 +1,175 @@
+"""What a worker has earned: how long it is expected to last and how fast it is.
+
+Hazards follow a Gamma-exponential model (``A`` failures in ``B`` seconds, both with a prior fitted
+to the fleet by empirical Bayes), so that the rate falls with time connected and rises with each loss.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import exp, inf, lgamma, log
+from statistics import median
+
+from attrs import define, field, frozen
+
+A_GRID = (0.25, 0.5, 1.0, 2.0, 4.0)
+B_GRID = tuple(2.0**n for n in range(-2, 17))
+FIT_SAMPLE = 300
+FIT_FAILURES = 3
+MISS_FAILURE = 0.5
+"""What a missed deadline adds to a record's failures."""
+
+
+@frozen
+class Prior:
+    """What is believed of a worker nobody knows: ``a`` failures in ``b`` seconds."""
+
+    a: float = 0.5
+    b: float = 60.0
+
+
+@define
+class Record:
+    """One identity's history over all of its sessions; times are seconds.
+
+    :ivar failures: sessions that ended without notice, and half of each missed deadline.
+    :ivar exposure: seconds of finished sessions.
+    :ivar online_since: start of the running session, moved on by what does not count.
+    :ivar stalled_since: when it missed a deadline; until it commits, time earns nothing.
+    :ivar relative: ln of its speed beside the fleet's, over all requests.
+    """
+
+    failures: float = 0.0
+    exposure: float = 0.0
+    committed: int = 0
+    lost: int = 0
+    relative: float = 0.0
+    online_since: float | None = None
+    stalled_since: float | None = None
+
+    def joined(self, now: float) -> None:
+        """A session begins."""
+        self.online_since, self.stalled_since = now, None
+
+    def left(self, now: float, *, failed: bool) -> None:
+        """The session ends; ``failed`` unless it gave notice or we ended it."""
+        self.exposure += self._running(now)
+        self.failures += failed
+        self.online_since = self.stalled_since = None
+
+    def missed(self, now: float) -> None:
+        """A deadline passed without a line."""
+        self.failures += MISS_FAILURE
+        if self.stalled_since is None:
+            self.stalled_since = now
+
+    def delivered(self, now: float) -> None:
+        """A commit counted."""
+        self.committed += 1
+        if self.stalled_since is not None and self.online_since is not None:
+            self.online_since += now - self.stalled_since
+        self.stalled_since = None
+
+    def seconds_at(self, now: float) -> float:
+        """All the time that it has earned."""
+        return self.exposure + self._running(now)
+
+    def expected_life(self, prior: Prior, now: float) -> float:
+        """Expected seconds until its next loss: what ``workers`` calls experience."""
+        return (prior.b + self.seconds_at(now)) / (prior.a + self.failures)
+
+    def _running(self, now: float) -> float:
+        if self.online_since is None:
+            return 0.0
+        until = now if self.stalled_since is None else self.stalled_since
+        return max(0.0, until - self.online_since)
+
+
+def fit_prior(records: Iterable[Record], now: float) -> Prior:
+    """The fleet's prior: the grid point that makes the records most likely.
+
+    Records that hold no time say nothing; with fewer than three failures in all a mild default is used.
+    """
+    pairs = [(each.failures, each.seconds_at(now)) for each in records][-FIT_SAMPLE:]
+    failures = sum(f for f, _ in pairs)
+    if failures < FIT_FAILURES:
+        return Prior(0.5, max(60.0, 0.5 * sum(x for _, x in pairs) / (failures + 0.5)))
+    return max(
+        (Prior(a, b) for a in A_GRID for b in B_GRID), key=lambda prior: _likelihood(prior, pairs)
+    )
+
+
+def _likelihood(prior: Prior, pairs: Sequence[tuple[float, float]]) -> float:
+    a, b = prior.a, prior.b
+    constant = a * log(b) - lgamma(a)
+    return sum(lgamma(a + f) + constant - (a + f) * log(b + x) for f, x in pairs)
+
+
+@define
+class Pace:
+    """A worker's speed on one phase of one request.
+
+    :ivar speed: weight a second, or None while nothing is known.
+    :ivar overhead: seconds that a job costs besides running the program.
+    :ivar start: seconds of its shortest job: what starting the program costs at most.
+    """
+
+    speed: float | None = None
+    overhead: float = 0.02
+    start: float = inf
+
+    def observe(self, weight: float, seconds: float, overhead: float) -> None:
+        """A job of ``weight`` took ``seconds`` and ``overhead``; the first replaces."""
+        self.start = min(self.start, seconds)
+        self.overhead = 0.7 * self.overhead + 0.3 * overhead
+        measured = weight / max(seconds, 1e-4)
+        if self.speed is None:
+            self.speed = measured
+            return
+        share = 0.5 if seconds >= 0.1 else 0.25
+        share = max(share, 0.9) if measured > 2 * self.speed else share
+        self.speed = exp((1 - share) * log(self.speed) + share * log(measured))
+
+    @property
+    def start_seconds(self) -> float:
+        """The start-up to plan with."""
+        return 0.05 if self.start == inf else self.start
+
+
+def typical_speed(paces: Iterable[tuple[Pace, Record]], fallback: float) -> float:
+    """The speed of an average worker: the median, each freed of what its worker is known for."""
+    known = [log(pace.speed) - record.relative for pace, record in paces if pace.speed]
+    return exp(median(known)) if known else fallback
+
+
+@define
+class JobSizer:
+    """How a worker cuts its assignments: by its own measured speed times the commit interval.
+
+    The first job is one unit (a line, a cell); then jobs grow by at most ``GROWTH``, never
+    past what the measured speed allows: weight over *all* seconds of a job bounds the true
+    speed from below, start-up included, so that a slow program is never given hours at once.
+    """
+
+    GROWTH = 16
+
+    _speed: float | None = field(default=None)
+    _largest: int = field(default=0)
+
+    def next_job(self, left: int, commit_seconds: float) -> int:
+        """How much of ``left`` the next job takes; at least 1."""
+        if self._speed is None:
+            return 1
+        wanted = min(self._speed * commit_seconds, self._largest * self.GROWTH)
+        wanted = max(1, int(wanted))
+        # A rest of under half a job is not worth a start of the program.
+        return left if left < 1.5 * wanted else wanted
+
+    def observe(self, weight: int, seconds: float) -> None:
+        """A job has ended well."""
+        self._largest = max(self._largest, weight)
+        measured = weight / max(seconds, 1e-4)
+        slower = self._speed is not None and measured < self._speed
+        self._speed = (measured + self._speed) / 2 if slower and self._speed else measured
+
+    def failed(self, weight: int) -> None:
+        """A job has failed: begin again with half of it."""
+        self._largest = max(1, weight // (2 * self.GROWTH))

@@ -1,0 +1,111 @@
+"""The workers: who is connected, what each has earned, how fast each is believed to be."""
+
+from collections.abc import Iterable
+from math import exp, inf, log
+
+from attrs import define, field
+
+from hagoop import policy
+from hagoop.errors import LedgerError
+from hagoop.experience import Pace, Prior, Record, fit_prior, typical_speed
+from hagoop.jobs import Finished, Phase, RequestId, SessionId, WorkerId
+from hagoop.leases import Lease, Session
+from hagoop.progress import Progress
+from hagoop.requests import Request
+
+REFIT_SECONDS = 10.0
+SUPPLY_SECONDS = 0.1
+"""How long the sum over all workers' speeds is good for."""
+RELATIVE_SHARE = 0.1
+"""How much one commit says about a worker's speed in general."""
+
+
+@define(eq=False)
+class Fleet:
+    """Sessions and records; times are seconds of one monotonic clock."""
+
+    records: dict[WorkerId, Record] = field(factory=dict)
+    sessions: dict[SessionId, Session] = field(factory=dict)
+    prior: Prior = field(factory=Prior)
+    _fitted: float = -inf
+    _supplies: dict[tuple[RequestId, Phase], tuple[float, float]] = field(factory=dict)
+
+    def live_session(self, worker: WorkerId) -> Session | None:
+        """The session that holds an identity now."""
+        return next((each for each in self.sessions.values() if each.worker == worker), None)
+
+    def joined(self, session: Session, now: float) -> None:
+        """A session begins; its identity must not have another."""
+        if self.live_session(session.worker):
+            raise LedgerError(f"{session.worker} has a session")
+        self.sessions[session.id] = session
+        self.records.setdefault(session.worker, Record()).joined(now)
+        self._supplies.clear()
+
+    def ended(self, session: Session, now: float, *, failed: bool) -> None:
+        """A session is over, and its leases are released."""
+        del self.sessions[session.id]
+        self.records[session.worker].left(now, failed=failed)
+        self._supplies.clear()
+
+    @property
+    def connected(self) -> list[WorkerId]:
+        """The identities of all sessions."""
+        return [each.worker for each in self.sessions.values()]
+
+    @property
+    def idle(self) -> list[Session]:
+        """Sessions with a slot free that may be given work."""
+        return [each for each in self.sessions.values() if each.is_free]
+
+    def asking(self, session: Session, request: Request, phase: Phase, now: float) -> policy.Asking:
+        """What the policy needs to know of one worker on one phase."""
+        return policy.Asking(
+            self.records[session.worker],
+            request.pace(session.worker, phase),
+            self.speed(session, request, phase),
+            now - session.since,
+        )
+
+    def speed(self, session: Session, request: Request, phase: Phase) -> float:
+        """Weight a second: measured, else as usual here for a worker of its relative speed."""
+        pace = request.pace(session.worker, phase)
+        if pace.speed is not None:
+            return pace.speed
+        usual = typical_speed(self._paces(request, phase), policy.GUESSED_SPEED[phase])
+        return usual * exp(self.records[session.worker].relative)
+
+    def supply(self, request: Request, progress: Progress, now: float) -> policy.Supply:
+        """What the policy needs to know of a phase and of all workers together."""
+        known = self._supplies.get((request.id, progress.phase))
+        if known is None or now - known[0] > SUPPLY_SECONDS:
+            working = [each for each in self.sessions.values() if not each.stalled]
+            speeds = [each.slots * self.speed(each, request, progress.phase) for each in working]
+            known = self._supplies[request.id, progress.phase] = now, sum(speeds)
+        return policy.Supply(progress.left, known[1], len(self.sessions))
+
+    def learn(self, lease: Lease, weight: int, job: Finished, now: float) -> None:
+        """A commit shows how fast its worker is, here and in general."""
+        session, phase = lease.session, lease.progress.phase
+        record, pace = self.records[session.worker], lease.request.pace(session.worker, phase)
+        pace.observe(weight, job.seconds, job.overhead_seconds)
+        record.delivered(now)
+        session.stalled = False
+        rivals = self._paces(lease.request, phase)
+        if len(rivals) > 1 and pace.speed:
+            usual = typical_speed(rivals, pace.speed)
+            record.relative += RELATIVE_SHARE * (log(pace.speed / usual) - record.relative)
+
+    def refit(self, now: float) -> None:
+        """Fit the prior to the records, now and then."""
+        if now - self._fitted >= REFIT_SECONDS:
+            self._fitted = now
+            self.prior = fit_prior(self.records.values(), now)
+
+    def _paces(self, request: Request, phase: Phase) -> list[tuple[Pace, Record]]:
+        known: Iterable[tuple[tuple[Phase, WorkerId], Pace]] = request.paces.items()
+        return [
+            (pace, self.records[worker])
+            for (kind, worker), pace in known
+            if kind is phase and pace.speed is not None
+        ]

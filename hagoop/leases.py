@@ -1,0 +1,126 @@
+"""Who holds what: sessions, leases, and the decisions that follow from what happens to them."""
+
+from attrs import define, field, frozen
+
+from hagoop.jobs import AssignmentId, Failure, RequestId, SessionId, WorkerId
+from hagoop.progress import Progress, Stretch
+from hagoop.requests import Request
+
+
+@frozen
+class Cancel:
+    """End this assignment's program; its holder stays."""
+
+    session: SessionId
+    assignment: AssignmentId
+    reason: str
+
+
+@frozen
+class TakeBack:
+    """Ask the holder to stop at ``end``."""
+
+    session: SessionId
+    assignment: AssignmentId
+    end: int
+
+
+@frozen
+class Close:
+    """End the session."""
+
+    session: SessionId
+    reason: str
+
+
+@frozen
+class PhaseEnded:
+    """All of the request's running phase is committed and on disk."""
+
+    request: RequestId
+
+
+@frozen
+class ProgramBroken:
+    """The request's program failed for the last time, on the lines of ``failure``."""
+
+    request: RequestId
+    failure: Failure
+    attempts: int
+
+
+@frozen
+class NobodyFit:
+    """Every connected worker lacks the program."""
+
+    request: RequestId
+
+
+Decision = Cancel | TakeBack | Close | PhaseEnded | ProgramBroken | NobodyFit
+
+
+@define(eq=False)
+class Session:
+    """A connected worker."""
+
+    id: SessionId
+    worker: WorkerId
+    process: str
+    name: str
+    slots: int
+    since: float
+    leases: set[AssignmentId] = field(factory=set)
+    stalled: bool = False
+    leaving: bool = False
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it may be given more work."""
+        return len(self.leases) < self.slots and not self.stalled and not self.leaving
+
+
+@define(eq=False)
+class Lease:
+    """The right of one session to one stretch.
+
+    :ivar moved: when a line or a commit of it was last seen.
+    :ivar asked_back: whether a ``TakeBack`` is on its way.
+    """
+
+    id: AssignmentId
+    session: Session
+    request: Request
+    progress: Progress
+    stretch: Stretch
+    leased: float
+    committed: float
+    moved: float
+    commit_seconds: float
+    taken: int = -1
+    job_end: int = 0
+    beat: float = 0.0
+    misses: int = 0
+    asked_back: bool = False
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether no copy of it runs."""
+        return len(self.stretch.holders) == 1
+
+    def missed(self, now: float) -> None:
+        """A deadline has passed; the count travels with the range."""
+        self.misses += 1
+        self.moved = now
+        self.session.stalled = True
+        self.progress.history(self.stretch.front).misses = self.misses
+
+    @property
+    def open_weight(self) -> int:
+        """Weight not committed yet."""
+        return self.progress.scale.weight(self.stretch.front, self.stretch.end)
+
+    @property
+    def job_weight(self) -> int:
+        """Weight of the job in hand, or of a first small one."""
+        end = min(max(self.job_end, self.stretch.front + 1), self.stretch.end)
+        return self.progress.scale.weight(self.stretch.front, end)

@@ -1,0 +1,353 @@
+"""All facts: workers and what they have earned, requests and how far they are, who holds what.
+
+It changes only by methods that say what happened, with plain values and the time; what follows
+is returned as decisions, which the scheduler enacts.  It knows neither files nor sockets.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import count
+
+from attrs import define, field
+
+from hagoop import policy
+from hagoop.errors import JobError, LedgerError, OutputTooLarge, ProgramFailed, ProgramHung, WorkerUnfit
+from hagoop.fleet import Fleet
+from hagoop.jobs import (
+    AssignmentId,
+    Failure,
+    Finished,
+    Held,
+    Output,
+    Phase,
+    RequestId,
+    Seen,
+    SessionId,
+    State,
+    Submission,
+)
+from hagoop.leases import Cancel, Decision, Lease, NobodyFit, PhaseEnded, ProgramBroken, Session
+from hagoop.progress import History, Progress, Scale, Stretch
+from hagoop.ranges import Range
+from hagoop.requests import Request
+from hagoop.tail import Tail
+
+BLAMED: tuple[type[JobError], ...] = (ProgramFailed, ProgramHung, OutputTooLarge)
+BLAMED_KINDS = frozenset(each.code for each in BLAMED)
+"""Failures that count against the program and its lines; all others cost only time."""
+
+
+@define(eq=False)
+class Ledger:
+    """The server's memory.  Times are seconds of one monotonic clock."""
+
+    epoch: int = 1
+    fleet: Fleet = field(factory=Fleet)
+    requests: dict[RequestId, Request] = field(factory=dict)
+    leases: dict[AssignmentId, Lease] = field(factory=dict)
+    _numbers: Callable[[], int] = field(factory=lambda: count(1).__next__)
+
+    # Workers
+
+    def worker_joined(self, session: Session, now: float) -> None:
+        """A session begins; its identity must not have another."""
+        self.fleet.joined(session, now)
+
+    def worker_leaves(self, session: SessionId) -> None:
+        """It has given notice: nothing new for it."""
+        self.fleet.sessions[session].leaving = True
+
+    def session_ended(self, session: SessionId, now: float, *, failed: bool) -> list[Decision]:
+        """A worker is gone; what it held and had not committed is open again."""
+        gone = self.fleet.sessions[session]
+        if failed:
+            self.fleet.records[gone.worker].lost += len(gone.leases)
+        for each in sorted(gone.leases):
+            self._release(self.leases[each])
+        self.fleet.ended(gone, now, failed=failed)
+        return self._find_unfit()
+
+    # Requests
+
+    def request_submitted(self, request: RequestId, submission: Submission, now: float) -> Request:
+        """A request is on disk."""
+        made = Request(request, submission, now)
+        self.requests[request] = made
+        return made
+
+    def phase_began(
+        self, request: RequestId, phase: Phase, round_: int, cumulative: Sequence[int] | None
+    ) -> Progress:
+        """The request's next phase; with weights all of its positions are known."""
+        progress = Progress(phase, round_, Scale(cumulative))
+        self.requests[request].progress = progress
+        if cumulative is not None:
+            progress.grow(len(cumulative) - 1, 0, (), whole=True)
+        return progress
+
+    def lines_counted(
+        self, request: RequestId, total: int, estimate: int, breaks: Sequence[int], *, whole: bool
+    ) -> list[Decision]:
+        """The index of the request's inputs has come further."""
+        progress = self.requests[request].progress
+        if progress is None or progress.phase is not Phase.MAP:
+            return []
+        progress.grow(total, estimate, breaks, whole=whole)
+        return self.phase_checked(request)
+
+    def phase_checked(self, request: RequestId) -> list[Decision]:
+        """See whether the running phase has ended."""
+        known = self.requests[request]
+        progress = known.progress
+        if progress is None or not progress.finished:
+            return []
+        known.outputs[progress.phase] = progress.in_order()
+        known.progress = None
+        return [PhaseEnded(request)]
+
+    def request_ended(self, request: RequestId, state: State, message: str) -> list[Decision]:
+        """It is done, failed or cancelled; whoever works on it should stop."""
+        ended = self.requests[request]
+        ended.state, ended.message, ended.progress = state, message, None
+        held = [each for each in self.leases.values() if each.request is ended]
+        for each in held:
+            self._forget(each)
+        return [Cancel(each.session.id, each.id, "the request has ended") for each in held]
+
+    def request_forgotten(self, request: RequestId) -> None:
+        """It is gone with its answer."""
+        del self.requests[request]
+
+    # Leases
+
+    def lease_next(self, session: SessionId, now: float) -> Lease | None:
+        """What this worker should do next, if there is anything for it."""
+        asking = self.fleet.sessions[session]
+        if asking.stalled or asking.leaving:
+            return None
+        self.fleet.refit(now)
+        for request in self._by_share():
+            progress = request.progress
+            if progress is None or asking.worker in request.unfit:
+                continue
+            lease = self._lease_untouched(asking, request, progress, now)
+            # One that asks ahead of its need gets no copy: it could not begin at once.
+            if lease is None and asking.is_free:
+                lease = self._lease_copy(asking, request, progress, now)
+            if lease:
+                return lease
+        return None
+
+    def _by_share(self) -> list[Request]:
+        running = [each for each in self.requests.values() if each.state is State.RUNNING]
+        return sorted(running, key=lambda each: (each.leases, each.submitted))
+
+    def _lease_untouched(
+        self, session: Session, request: Request, progress: Progress, now: float
+    ) -> Lease | None:
+        if not progress.untouched:
+            return None
+        asking = self.fleet.asking(session, request, progress.phase, now)
+        weight = policy.lease_weight(asking, self.fleet.supply(request, progress, now))
+
+        def refuses(history: History) -> bool:
+            return request.refuses(session.worker, self.fleet.connected, history)
+
+        wanted = progress.cut(weight, refuses)
+        if wanted is None:
+            return None
+        return self._lease(session, request, progress, lambda id_: progress.lease(wanted, id_), now)
+
+    def _lease_copy(
+        self, session: Session, request: Request, progress: Progress, now: float
+    ) -> Lease | None:
+        for stretch in progress.stretches:
+            holders = [self.leases[each].session.worker for each in stretch.holders]
+            history = progress.histories.get(stretch.front, History())
+            if stretch.wants_copy and session.worker not in [*holders, *history.failed_by]:
+                return self._copy(session, request, progress, stretch, now)
+        return None
+
+    def _copy(
+        self, session: Session, request: Request, progress: Progress, stretch: Stretch, now: float
+    ) -> Lease:
+        def take(id_: AssignmentId) -> Stretch:
+            progress.copy(stretch, id_)
+            return stretch
+
+        return self._lease(session, request, progress, take, now)
+
+    def _lease(
+        self,
+        session: Session,
+        request: Request,
+        progress: Progress,
+        take: Callable[[AssignmentId], Stretch],
+        now: float,
+    ) -> Lease:
+        id_ = AssignmentId(f"{self.epoch}-{self._numbers()}")
+        asking = self.fleet.asking(session, request, progress.phase, now)
+        supply = self.fleet.supply(request, progress, now)
+        seconds = policy.commit_seconds(asking, supply, self.fleet.prior, now)
+        stretch = take(id_)
+        misses = progress.misses(stretch.front)
+        lease = Lease(id_, session, request, progress, stretch, now, now, now, seconds, misses=misses)
+        self.leases[id_] = lease
+        session.leases.add(id_)
+        request.leases += 1
+        return lease
+
+    def held_again(self, session: SessionId, held: Held, now: float) -> Lease | None:
+        """A worker has come back and still works on this: lease it anew if all of it is open."""
+        progress = self._running_phase(held.request, held.phase, held.round)
+        wanted = Range(held.front, max(held.front, held.end))
+        if progress is None or not len(wanted) or wanted not in progress.untouched:
+            return None
+        request, asking = self.requests[held.request], self.fleet.sessions[session]
+        lease = self._lease(asking, request, progress, lambda id_: progress.lease(wanted, id_), now)
+        lease.job_end = held.job_end
+        return lease
+
+    def line_seen(self, session: SessionId, seen: Seen, now: float) -> None:
+        """A Beat: the job in hand, announced, and how far its program has come."""
+        lease = self._lease_of(session, seen.id)
+        if lease is None:
+            return
+        lease.beat = now
+        lease.job_end = max(lease.job_end, min(seen.job_end, lease.stretch.end))
+        if seen.taken > lease.taken:
+            lease.taken, lease.moved = seen.taken, now
+
+    def accepts(self, session: SessionId, job: Finished) -> bool:
+        """Whether a job would count: all of its range is open, and it begins at the front."""
+        done = Range(job.start, max(job.start, job.end))
+        lease = self._lease_of(session, job.id)
+        if lease is None:
+            progress = self._running_phase(job.request, job.phase, job.round)
+            return progress is not None and len(done) > 0 and done in progress.untouched
+        return job.start == lease.stretch.front and job.end <= lease.stretch.end and len(done) > 0
+
+    def job_committed(
+        self, session: SessionId, job: Finished, now: float
+    ) -> tuple[Progress | None, list[Decision]]:
+        """The phase in which the job counts, if it does; ``output_stored`` must then follow.
+
+        Under an id that is no longer valid it counts only if all of its range is untouched.
+        """
+        if not self.accepts(session, job):
+            return None, []
+        done = Range(job.start, job.end)
+        lease = self._lease_of(session, job.id)
+        if lease is None:
+            return self._commit_forgotten(job, done), []
+        self.fleet.learn(lease, lease.progress.scale.weight(job.start, job.end), job, now)
+        lease.progress.commit(lease.stretch, done)
+        lease.committed = lease.moved = lease.beat = now
+        lease.misses = 0
+        lease.request.count(job)
+        finished = lease.stretch.front == lease.stretch.end
+        return lease.progress, self._close_stretch(lease) if finished else []
+
+    def _commit_forgotten(self, job: Finished, done: Range) -> Progress | None:
+        progress = self._running_phase(job.request, job.phase, job.round)
+        if progress is not None:
+            progress.commit_untouched(done)
+            self.requests[job.request].count(job)
+        return progress
+
+    def _close_stretch(self, winner: Lease) -> list[Decision]:
+        ended = [self.leases[each] for each in winner.stretch.holders]
+        for each in ended:
+            self._forget(each)
+        losers = [each for each in ended if each is not winner]
+        return [Cancel(each.session.id, each.id, "a copy was faster") for each in losers]
+
+    def output_stored(self, request: RequestId, progress: Progress, output: Output) -> list[Decision]:
+        """An accepted commit is on disk."""
+        progress.stored(output)
+        known = self.requests.get(request)
+        return self.phase_checked(request) if known and known.progress is progress else []
+
+    def job_failed(self, session: SessionId, failure: Failure, now: float) -> list[Decision]:
+        """A job failed on a worker, which has dropped the assignment."""
+        lease = self._lease_of(session, failure.id)
+        if lease is None:
+            return []
+        request, worker, head = lease.request, lease.session.worker, lease.stretch.front
+        lease.session.stalled = False
+        self._release(lease)
+        if failure.kind == WorkerUnfit.code:
+            request.unfit[worker] = failure.message
+            return self._find_unfit()
+        if failure.kind not in BLAMED_KINDS:
+            return []
+        history = lease.progress.history(head)
+        request.failed(failure, worker, history)
+        if request.is_hopeless(failure, history, len(self.fleet.sessions)):
+            return [ProgramBroken(request.id, failure, len(history.failed_by))]
+        return []
+
+    def assignment_returned(self, session: SessionId, assignment: AssignmentId) -> None:
+        """A worker has given an assignment back, or has ended it as it was told."""
+        lease = self._lease_of(session, assignment)
+        if lease is not None:
+            self._release(lease)
+        if session in self.fleet.sessions:
+            self.fleet.sessions[session].stalled = False
+
+    def end_taken_back(self, assignment: AssignmentId, end: int) -> None:
+        """The holder has confirmed that it stops at ``end``."""
+        lease = self.leases.get(assignment)
+        if lease is None:
+            return
+        lease.asked_back = False
+        if not lease.is_alone:
+            return
+        lease.progress.shorten(lease.stretch, max(end, lease.stretch.front))
+        if lease.stretch.front == lease.stretch.end:
+            self._forget(lease)
+
+    def review(self, now: float) -> list[Decision]:
+        """What has stalled, and what idle workers should copy or take over."""
+        return Tail(self.fleet, self.leases, now).review(self.requests.values())
+
+    # Shared
+
+    def _running_phase(self, request: RequestId, phase: Phase, round_: int) -> Progress | None:
+        known = self.requests.get(request)
+        progress = known.progress if known else None
+        if progress is None or (progress.phase, progress.round) != (phase, round_):
+            return None
+        return progress
+
+    def _lease_of(self, session: SessionId, assignment: AssignmentId) -> Lease | None:
+        lease = self.leases.get(assignment)
+        return lease if lease is not None and lease.session.id == session else None
+
+    def _find_unfit(self) -> list[Decision]:
+        connected = set(self.fleet.connected)
+        running = [each for each in self.requests.values() if each.state is State.RUNNING]
+        return [NobodyFit(each.id) for each in running if connected and connected <= set(each.unfit)]
+
+    def _release(self, lease: Lease) -> None:
+        lease.progress.release(lease.stretch, lease.id)
+        self._forget(lease)
+
+    def _forget(self, lease: Lease) -> None:
+        del self.leases[lease.id]
+        lease.session.leases.discard(lease.id)
+        lease.request.leases -= 1
+
+    def check(self) -> None:
+        """Raise ``LedgerError`` unless all invariants hold."""
+        held = Counter(each.request.id for each in self.leases.values())
+        for request in self.requests.values():
+            if request.progress is not None:
+                request.progress.check()
+            if request.leases != held[request.id]:
+                raise LedgerError(f"{request.id} counts {request.leases} leases")
+        for lease in self.leases.values():
+            if lease.id not in lease.stretch.holders or lease.id not in lease.session.leases:
+                raise LedgerError(f"{lease.id} is not with its holder")
+            if lease.request.progress is not lease.progress:
+                raise LedgerError(f"{lease.id} outlives its phase")

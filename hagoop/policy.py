@@ -1,0 +1,146 @@
+"""Choices: how much to lease, to be committed how often, to be missed when, to be copied or taken back.
+
+The formulae are those of a scheduler simulated on ten fleets; results are flat around the constants.
+Everything is in *weight*: lines in map, bytes in merge and reduce.
+"""
+
+from math import inf, sqrt
+
+from attrs import frozen
+
+from hagoop.experience import Pace, Prior, Record
+from hagoop.jobs import Phase
+
+SHARES = 4
+"""Leases that a worker should still get before the phase ends (k)."""
+LEASE_SECONDS = 60.0
+"""Upper bound of a lease (L_max)."""
+FIRST_LEASE_SECONDS = 2.0
+"""Upper bound for a newcomer, and for a session younger than this (L_0)."""
+COMMIT_SECONDS = 10.0
+"""Upper bound of a job's intended length (tau_max)."""
+MIN_COMMIT_SECONDS = 0.02
+MIN_DEADLINE_SECONDS = 1.0
+BEAT_SECONDS = 0.25
+SILENT_BEATS = 3.5
+MESSAGES_PER_SECOND = 4000.0
+"""What the server takes of each kind (R_max)."""
+MOST_COPIES = 2
+MISSES_TO_CLOSE = 3
+MIN_GAIN_SECONDS = 0.02
+JOB_SLACK = 3.0
+"""How many times its expected length a job may take before it counts as stalled: a pipe hides
+which of its lines a program is at, so inside a job no shorter deadline can be just."""
+GUESSED_SPEED = {Phase.MAP: 100.0, Phase.MERGE: 1e6, Phase.REDUCE: 1e5}
+"""Before any record: far too low costs little, far too high costs much."""
+
+
+@frozen
+class Asking:
+    """What a choice needs to know of the worker that asks.
+
+    :ivar speed: weight a second that it is believed to do here.
+    """
+
+    record: Record
+    pace: Pace
+    speed: float
+    session_seconds: float
+
+
+@frozen
+class Supply:
+    """What a choice needs to know of the phase and the fleet.
+
+    :ivar left: weight not leased.
+    :ivar speed: of all workers that could take it together.
+    :ivar workers: how many are connected.
+    """
+
+    left: float
+    speed: float
+    workers: int
+
+    @property
+    def drain_seconds(self) -> float:
+        """How long all workers together would take for what is not leased."""
+        return self.left / self.speed if self.speed else inf
+
+
+def commit_seconds(asking: Asking, supply: Supply, prior: Prior, now: float) -> float:
+    """How long one job should take: what a loss costs against what a commit costs."""
+    cost = asking.pace.overhead + asking.pace.start_seconds
+    life = asking.record.expected_life(prior, now)
+    low = max(4 * cost, MIN_COMMIT_SECONDS, supply.workers / MESSAGES_PER_SECOND)
+    return max(low, min(sqrt(2 * cost * life), COMMIT_SECONDS))
+
+
+def lease_seconds(asking: Asking, supply: Supply) -> float:
+    """How long a lease should keep this worker busy."""
+    seconds = min(LEASE_SECONDS, supply.drain_seconds / SHARES)
+    if asking.pace.speed is None or asking.session_seconds < FIRST_LEASE_SECONDS:
+        seconds = min(seconds, FIRST_LEASE_SECONDS)
+    least = max(4 * asking.pace.overhead, asking.pace.start_seconds / 2)
+    return max(seconds, least, supply.workers / MESSAGES_PER_SECOND)
+
+
+def lease_weight(asking: Asking, supply: Supply) -> int:
+    """How much to lease; at least 1."""
+    return max(1, int(asking.speed * lease_seconds(asking, supply)))
+
+
+def beat_seconds(workers: int) -> float:
+    """The interval of Beats for a fleet of this size."""
+    return max(BEAT_SECONDS, workers / MESSAGES_PER_SECOND)
+
+
+def deadline_seconds(job_weight: float, speed: float, pace: Pace, misses: int) -> float:
+    """How long a lease may go without a new line or a commit; doubles with each miss of its range."""
+    expected = job_weight / speed
+    least = 4 * BEAT_SECONDS + 4 * pace.start_seconds + 10 * min(expected, 1 / speed)
+    return max(MIN_DEADLINE_SECONDS, least, JOB_SLACK * expected) * 2.0 ** min(misses, 5)
+
+
+@frozen
+class Running:
+    """A lease as the tail sees it.
+
+    :ivar uncommitted: weight from the committed front to the end.
+    :ivar beyond: weight behind the job in hand: what could be taken back.
+    :ivar seconds_left: predicted, at ``speed``.
+    """
+
+    uncommitted: float
+    beyond: float
+    speed: float
+    seconds_left: float
+
+
+def predict_seconds_left(
+    uncommitted: float, speed: float, since_commit: float, silent_seconds: float
+) -> float:
+    """When a lease will end, from what is *committed*: progress seen is not progress safe.
+
+    A holder that has been silent is expected to be as slow as it was silent.
+    """
+    honest = uncommitted / speed - since_commit
+    if silent_seconds > SILENT_BEATS * BEAT_SECONDS:
+        slowed = speed * BEAT_SECONDS / (silent_seconds + BEAT_SECONDS)
+        return silent_seconds + uncommitted / slowed
+    return honest if honest > 0 else since_commit
+
+
+def weight_to_take_back(lease: Running, idle_speed: float, idle_start: float) -> float:
+    """How much of a lease's untouched end an idle worker should take, so that both end together."""
+    gain = max(MIN_GAIN_SECONDS, idle_start / 4)
+    shared = (lease.seconds_left - idle_start) * idle_speed * lease.speed / (idle_speed + lease.speed)
+    taken = min(shared, lease.beyond)
+    if taken < 1 or lease.seconds_left - (idle_start + taken / idle_speed) <= gain:
+        return 0.0
+    return taken
+
+
+def is_worth_copying(lease: Running, idle_speed: float, idle_start: float) -> bool:
+    """Whether an idle worker would finish the uncommitted rest well before its holder."""
+    gain = max(MIN_GAIN_SECONDS, idle_start / 4)
+    return idle_start + lease.uncommitted / idle_speed < lease.seconds_left - gain

@@ -1,0 +1,224 @@
+"""One phase of one request: which positions are untouched, leased, committed.
+
+All weight is in exactly one of the three.  A *stretch* is a leased range with its committed front;
+copies of it are further holders of the same stretch, so their fronts are one.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+
+from attrs import define, field, frozen
+
+from hagoop.errors import LedgerError
+from hagoop.jobs import AssignmentId, Output, Phase, WorkerId
+from hagoop.ranges import Range, RangeSet
+
+MOST_PIECES = 64
+"""How many files one assignment may touch, so that it fits one message."""
+
+
+@frozen
+class Scale:
+    """How heavy positions are: one each, or by cumulative weights."""
+
+    cumulative: Sequence[int] | None = None
+
+    def weight(self, start: int, end: int) -> int:
+        """Weight of the positions ``start`` to ``end - 1``."""
+        if self.cumulative is None:
+            return end - start
+        return self.cumulative[end] - self.cumulative[start]
+
+    def advance(self, start: int, weight: int) -> int:
+        """The first position behind ``start`` that has at least ``weight`` before it."""
+        if self.cumulative is None:
+            return start + max(1, weight)
+        found = bisect_left(self.cumulative, self.cumulative[start] + weight, start + 1)
+        return min(found, len(self.cumulative) - 1)
+
+
+@define
+class History:
+    """What happened to a head: it travels with the range, whoever holds it next."""
+
+    failed_by: list[WorkerId] = field(factory=list)
+    misses: int = 0
+
+
+@define(eq=False)
+class Stretch:
+    """A leased range: committed up to ``front``, held by one worker and at most a few copies."""
+
+    front: int
+    end: int
+    holders: list[AssignmentId] = field(factory=list)
+    wants_copy: bool = False
+
+    @property
+    def open(self) -> Range:
+        """What is not committed yet."""
+        return Range(self.front, self.end)
+
+
+@define
+class Progress:
+    """The state of one phase.
+
+    :ivar total: positions known so far; more may come until ``whole``.
+    :ivar estimate: how many there will be, as far as can be told.
+    :ivar breaks: positions at which a file begins.
+    :ivar pending: commits accepted whose bytes are not on disk yet.
+    """
+
+    phase: Phase
+    round: int = 0
+    scale: Scale = field(factory=Scale)
+    total: int = 0
+    estimate: int = 0
+    whole: bool = False
+    breaks: Sequence[int] = ()
+    pending: int = 0
+    untouched: RangeSet = field(factory=RangeSet)
+    committed: RangeSet = field(factory=RangeSet)
+    stretches: list[Stretch] = field(factory=list)
+    outputs: dict[int, Output] = field(factory=dict)
+    histories: dict[int, History] = field(factory=dict)
+
+    def grow(self, total: int, estimate: int, breaks: Sequence[int], *, whole: bool) -> None:
+        """More positions are known; those that a recovery found committed stay so."""
+        at = self.total
+        for done in self.committed:
+            if done.end > at:
+                if min(done.start, total) > at:
+                    self.untouched.add(Range(at, min(done.start, total)))
+                at = max(at, done.end)
+        if at < total:
+            self.untouched.add(Range(at, total))
+        self.total, self.estimate = max(self.total, total), max(estimate, total)
+        self.breaks, self.whole = breaks, whole
+
+    @property
+    def finished(self) -> bool:
+        """Whether everything is committed, and on disk."""
+        return self.whole and not self.pending and self.committed.size == self.total
+
+    @property
+    def left(self) -> int:
+        """Weight not leased; what is not counted yet is estimated."""
+        known = sum(self.scale.weight(each.start, each.end) for each in self.untouched)
+        return known + self.estimate - self.total
+
+    @property
+    def weight(self) -> int:
+        """Weight of the whole phase, as far as can be told."""
+        return self.scale.weight(0, self.total) + self.estimate - self.total
+
+    @property
+    def weight_committed(self) -> int:
+        """Weight that is done."""
+        return sum(self.scale.weight(each.start, each.end) for each in self.committed)
+
+    def cut(self, weight: int, refuses: Callable[[History], bool]) -> Range | None:
+        """An untouched range of about ``weight``, lowest first, its head not one that is refused.
+
+        A head with a history is never buried inside a range: the cut ends before it.
+        """
+        heads = sorted(self.histories)
+        for free in self.untouched:
+            start = free.start
+            while start < free.end:
+                after = heads[bisect_right(heads, start) :]
+                end = min(free.end, after[0] if after else free.end)
+                if start not in self.histories or not refuses(self.histories[start]):
+                    return Range(start, self._limit(start, end, weight))
+                start = end
+        return None
+
+    def _limit(self, start: int, end: int, weight: int) -> int:
+        end = min(end, self.scale.advance(start, weight))
+        far = bisect_right(self.breaks, start) + MOST_PIECES - 1
+        return min(end, self.breaks[far]) if far < len(self.breaks) else end
+
+    def lease(self, wanted: Range, holder: AssignmentId) -> Stretch:
+        """Take a range out of the pool."""
+        self.untouched.take(wanted)
+        stretch = Stretch(wanted.start, wanted.end, [holder])
+        self.stretches.append(stretch)
+        return stretch
+
+    def copy(self, stretch: Stretch, holder: AssignmentId) -> None:
+        """Lease a stretch once more."""
+        stretch.holders.append(holder)
+        stretch.wants_copy = False
+
+    def release(self, stretch: Stretch, holder: AssignmentId) -> None:
+        """A holder is gone; the last one's open part goes back to the pool."""
+        if holder in stretch.holders:
+            stretch.holders.remove(holder)
+        if not stretch.holders and stretch in self.stretches:
+            self.stretches.remove(stretch)
+            self.untouched.add(stretch.open)
+
+    def shorten(self, stretch: Stretch, end: int) -> None:
+        """A holder has given up everything from ``end`` on."""
+        if stretch.front <= end < stretch.end and stretch in self.stretches:
+            self.untouched.add(Range(end, stretch.end))
+            stretch.end = end
+            self._close(stretch)
+
+    def commit(self, stretch: Stretch, done: Range) -> None:
+        """The front moves; the caller has checked that ``done`` begins at it."""
+        self.committed.add(done)
+        self.histories.pop(done.start, None)
+        stretch.front = done.end
+        self.pending += 1
+        self._close(stretch)
+
+    def commit_untouched(self, done: Range) -> None:
+        """Take a range that no one holds, for a worker whose lease is forgotten."""
+        self.untouched.take(done)
+        self.committed.add(done)
+        self.histories.pop(done.start, None)
+        self.pending += 1
+
+    def restore(self, output: Output) -> None:
+        """At recovery: this was committed, and is on disk."""
+        self.committed.add(Range(output.start, output.end))
+        self.outputs[output.start] = output
+
+    def stored(self, output: Output) -> None:
+        """An accepted commit is on disk."""
+        self.pending -= 1
+        self.outputs[output.start] = output
+
+    def history(self, head: int) -> History:
+        """What happened at a head, to be added to."""
+        return self.histories.setdefault(head, History())
+
+    def misses(self, head: int) -> int:
+        """How many deadlines this head has seen pass."""
+        known = self.histories.get(head)
+        return known.misses if known else 0
+
+    def in_order(self) -> list[Output]:
+        """What is on disk, by position."""
+        return [self.outputs[start] for start in sorted(self.outputs)]
+
+    def _close(self, stretch: Stretch) -> None:
+        if stretch.front == stretch.end:
+            self.stretches.remove(stretch)
+
+    def check(self) -> None:
+        """Raise ``LedgerError`` unless every position is in exactly one place."""
+        everything = RangeSet()
+        parts = [*self.untouched, *(each.open for each in self.stretches)]
+        parts += [each for each in self.committed if each.end <= self.total]
+        try:
+            for each in parts:
+                everything.add(each)
+        except ValueError as error:
+            raise LedgerError(f"{self.phase}: {error}") from error
+        if everything.size != self.total and all(each.end <= self.total for each in self.committed):
+            raise LedgerError(f"{self.phase}: {everything.size} of {self.total} positions accounted for")
+        if any(not each.holders or each.front >= each.end for each in self.stretches):
+            raise LedgerError(f"{self.phase}: a stretch without a holder or without work")

@@ -1,0 +1,91 @@
+"""One request as the ledger knows it: its phases, who is unfit for it, whose fault what was."""
+
+from collections.abc import Iterable
+
+from attrs import define, field
+
+from hagoop.experience import Pace
+from hagoop.jobs import (
+    Counter,
+    Failure,
+    Finished,
+    Output,
+    Phase,
+    RequestId,
+    State,
+    Submission,
+    WorkerId,
+)
+from hagoop.progress import History, Progress
+
+FAST_SECONDS = 1.0
+"""A program that fails sooner than this, and everywhere, is broken: there is no use in more tries."""
+
+
+@define(eq=False)
+class Request:
+    """A request's account.
+
+    :ivar progress: the phase that runs; None between phases.
+    :ivar outputs: of each finished phase, in order.
+    :ivar unfit: workers that lack its program, and how they said so.
+    :ivar leases: how many are out.
+    """
+
+    id: RequestId
+    submission: Submission
+    submitted: float
+    state: State = State.RUNNING
+    message: str = ""
+    progress: Progress | None = None
+    outputs: dict[Phase, list[Output]] = field(factory=dict)
+    unfit: dict[WorkerId, str] = field(factory=dict)
+    paces: dict[tuple[Phase, WorkerId], Pace] = field(factory=dict)
+    counters: dict[tuple[str, str], int] = field(factory=dict)
+    status: str = ""
+    log: str = ""
+    leases: int = 0
+    failures: int = 0
+    commits: int = 0
+
+    @property
+    def program_attempts(self) -> int:
+        """How often its program may fail on the same lines."""
+        return self.submission.program.attempts
+
+    def pace(self, worker: WorkerId, phase: Phase) -> Pace:
+        """The worker's speed on this phase, to be added to."""
+        return self.paces.setdefault((phase, worker), Pace())
+
+    def count(self, finished: Finished) -> None:
+        """A commit was accepted: its counters and words are the request's now."""
+        self.commits += 1
+        self.status = finished.status or self.status
+        self.log = finished.log or self.log
+        self.add_counters(finished.counters)
+
+    def add_counters(self, counters: Iterable[Counter]) -> None:
+        """Add what one commit counted."""
+        for each in counters:
+            key = each.group, each.name
+            self.counters[key] = self.counters.get(key, 0) + each.amount
+
+    def failed(self, failure: Failure, worker: WorkerId, history: History) -> None:
+        """The program failed on a worker, at a head."""
+        self.failures += 1
+        self.log = failure.log or self.log
+        history.failed_by.append(worker)
+
+    def refuses(self, worker: WorkerId, connected: Iterable[WorkerId], history: History) -> bool:
+        """Whether ``worker`` should not try a head again: it failed there, and others have not."""
+        if worker not in history.failed_by:
+            return False
+        return any(each not in history.failed_by and each not in self.unfit for each in connected)
+
+    def is_hopeless(self, failure: Failure, history: History, workers: int) -> bool:
+        """Whether one more failure of the program, counted in ``history``, is the last."""
+        attempts = len(history.failed_by)
+        if attempts >= self.program_attempts:
+            return True
+        broken = not self.commits and failure.seconds < FAST_SECONDS
+        return broken and attempts >= min(self.program_attempts, workers + 1)

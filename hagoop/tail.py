@@ -1,0 +1,88 @@
+"""What has stalled, and what idle workers should take over or copy: soft deadlines and the tail.
+
+A deadline never kills first: it asks for the work behind the job in hand and lets another worker copy
+the rest; only the third miss closes the session, and only while a copy runs.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from attrs import frozen
+
+from hagoop import policy
+from hagoop.fleet import Fleet
+from hagoop.jobs import AssignmentId
+from hagoop.leases import Close, Decision, Lease, Session, TakeBack
+from hagoop.progress import Progress
+from hagoop.requests import Request
+
+
+@frozen
+class Tail:
+    """The review of all leases at one moment."""
+
+    fleet: Fleet
+    leases: Mapping[AssignmentId, Lease]
+    now: float
+
+    def review(self, requests: Iterable[Request]) -> list[Decision]:
+        """All decisions that are due."""
+        decisions = [made for lease in list(self.leases.values()) for made in self._deadline(lease)]
+        for request in requests:
+            if request.progress is not None and not request.progress.untouched:
+                decisions += self._help_one(request, request.progress)
+        return decisions
+
+    def _deadline(self, lease: Lease) -> list[Decision]:
+        phase = lease.progress.phase
+        pace = lease.request.pace(lease.session.worker, phase)
+        speed = self.fleet.speed(lease.session, lease.request, phase)
+        limit = policy.deadline_seconds(lease.job_weight, speed, pace, lease.misses)
+        if self.now - lease.moved <= limit:
+            return []
+        lease.missed(self.now)
+        self.fleet.records[lease.session.worker].missed(self.now)
+        if lease.misses >= policy.MISSES_TO_CLOSE and not lease.is_alone:
+            return [Close(lease.session.id, "it missed three deadlines and a copy runs")]
+        lease.stretch.wants_copy = len(lease.stretch.holders) < policy.MOST_COPIES
+        return self._ask_back(lease, max(lease.job_end, lease.stretch.front + 1))
+
+    def _ask_back(self, lease: Lease, end: int) -> list[Decision]:
+        if end >= lease.stretch.end or lease.asked_back or not lease.is_alone:
+            return []
+        lease.asked_back = True
+        return [TakeBack(lease.session.id, lease.id, end)]
+
+    def _help_one(self, request: Request, progress: Progress) -> list[Decision]:
+        """Give the fastest idle worker the end, or a copy, of the lease that will end last."""
+        idle = [each for each in self.fleet.idle if each.worker not in request.unfit]
+        alone = [self.leases[each.holders[0]] for each in progress.stretches if len(each.holders) == 1]
+        if not idle or not alone:
+            return []
+        helper = max(idle, key=lambda each: self.fleet.speed(each, request, progress.phase))
+        running = [(self._running(each), each) for each in alone]
+        for seen, lease in sorted(running, key=lambda pair: -pair[0].seconds_left):
+            decisions = self._help(seen, lease, helper)
+            if decisions or lease.stretch.wants_copy:
+                return decisions
+        return []
+
+    def _help(self, seen: policy.Running, lease: Lease, helper: Session) -> list[Decision]:
+        phase, progress = lease.progress.phase, lease.progress
+        speed = self.fleet.speed(helper, lease.request, phase)
+        start = lease.request.pace(helper.worker, phase).start_seconds
+        taken = int(policy.weight_to_take_back(seen, speed, start))
+        if taken:
+            end = progress.scale.advance(lease.stretch.front, lease.open_weight - taken)
+            decisions = self._ask_back(lease, max(end, lease.job_end))
+            if decisions:
+                return decisions
+        if helper.worker != lease.session.worker and policy.is_worth_copying(seen, speed, start):
+            lease.stretch.wants_copy = True
+        return []
+
+    def _running(self, lease: Lease) -> policy.Running:
+        speed = self.fleet.speed(lease.session, lease.request, lease.progress.phase)
+        silent = self.now - max(lease.beat, lease.leased)
+        weight = lease.open_weight
+        left = policy.predict_seconds_left(weight, speed, self.now - lease.committed, silent)
+        return policy.Running(weight, weight - lease.job_weight, speed, left)
