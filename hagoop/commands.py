@@ -11,6 +11,7 @@ from twisted.protocols import amp
 from hagoop import errors, jobs, wire
 
 PROTOCOL_VERSION = 1
+MOST_SLOTS = 4096
 T = TypeVar("T")
 
 WIRE_ERRORS: dict[type[Exception], bytes] = {
@@ -81,7 +82,7 @@ class Join(Command):
         (b"identity", amp.Unicode()),
         (b"web_port", amp.Integer()),
         (b"beat_seconds", amp.Float()),
-        (b"kept", Value(tuple[str | None, ...])),
+        (b"kept", Value(tuple[jobs.Kept | None, ...])),
         (b"nonce_path", amp.Unicode()),
     ]
 

@@ -163,6 +163,10 @@ class JobSizer:
         # A rest of under half a job is not worth a start of the program.
         return left if left < 1.5 * wanted else wanted
 
+    def expected_seconds(self, weight: int) -> float:
+        """How long a job of this weight should take; 0 while nothing is known."""
+        return weight / self._speed if self._speed else 0.0
+
     def observe(self, weight: int, seconds: float) -> None:
         """A job has ended well."""
         self._largest = max(self._largest, weight)

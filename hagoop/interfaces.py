@@ -1,6 +1,7 @@
 """The seams that have, or surely will have, more than one implementation."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from twisted.internet.defer import Deferred
@@ -94,19 +95,33 @@ class IInputs(Interface):
     def where(piece: Piece) -> str:
         """Path on this machine that holds the piece's file."""
 
+    def base(piece: Piece) -> int:
+        """Byte of ``where`` at which the piece's file begins: uploaded files lie in one bundle."""
+
 
 class ISpool(Interface):
-    """Bytes of requests: uploads, runs and parts of answers."""
+    """Bytes of requests: uploads, runs and parts of answers; and the programs that they use."""
+
+    used_bytes = Attribute("How much is kept or arriving, roughly: int.")
 
     def receive(limit: int) -> Arriving:
         """Room for at most ``limit`` bytes."""
+
+    def adopt(path: Path, size: int, digest: str) -> Arrived:
+        """Take a file out of a worker's drop folder.  Blocks; use it in threads.
+
+        :raises TransferFailed: it is not exactly what was announced, or not ours to take.
+        """
 
     def keep(request: RequestId, arrived: Arrived) -> "tuple[Place, Syncable]":
         """Give bytes a place under a request.  They may be read from it at once; they are
         safe when the journal has called ``sync``."""
 
     def open(place: Place) -> BinaryIO:
-        """The bytes at a place: a window that begins at 0.  Blocks; use it in threads."""
+        """The bytes at a place: a window that begins at 0.  Blocks; use it in threads.
+
+        :raises TransferFailed: they are not there.
+        """
 
     def drop(request: RequestId, places: Sequence[Place]) -> None:
         """These are no longer named (their runs were merged)."""
@@ -114,8 +129,31 @@ class ISpool(Interface):
     def forget(request: RequestId) -> "Deferred[None]":
         """Remove all that a request keeps."""
 
-    def sweep(requests: Iterable[RequestId], places: Iterable[Place]) -> None:
-        """At start: remove whatever these do not name.  Blocks."""
+    def sweep(
+        requests: Iterable[RequestId], places: Iterable[Place], *, blobs: Iterable[str] = ()
+    ) -> None:
+        """At start: remove whatever these do not name.  Blocks.
+
+        :param blobs: digests of the programs of live requests.
+        """
+
+    def keep_blob(arrived: Arrived) -> Syncable:
+        """Keep a program under its digest; one that is there already is not kept twice."""
+
+    def has_blob(digest: str) -> bool:
+        """Whether a program with this digest is kept; also for what is no digest."""
+
+    def blob_size(digest: str) -> int:
+        """Its bytes.
+
+        :raises TransferFailed: it is not kept.
+        """
+
+    def open_blob(digest: str) -> BinaryIO:
+        """Its bytes, to read.
+
+        :raises TransferFailed: it is not kept.
+        """
 
 
 class IJournal(Interface):

@@ -135,9 +135,16 @@ class Assignment:
     commit_seconds: float
     attempt: int
     program: Program
-    pieces: tuple[Piece, ...]
     grant: str
     output_bytes: int
+
+
+@frozen
+class Kept:
+    """An assignment that goes on after a reconnect: its new id and what opens its bytes."""
+
+    id: AssignmentId
+    grant: str
 
 
 @frozen
@@ -160,7 +167,7 @@ class Held:
 class Seen:
     """One slot's line of a Beat: the job in hand, announced, and how far it is.
 
-    :param taken: position up to which the program has taken its input.
+    :param taken: bytes of the assignment that its programs have taken so far.
     """
 
     id: AssignmentId

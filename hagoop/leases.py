@@ -2,7 +2,7 @@
 
 from attrs import define, field, frozen
 
-from hagoop.jobs import AssignmentId, Failure, RequestId, SessionId, WorkerId
+from hagoop.jobs import AssignmentId, Failure, Phase, RequestId, SessionId, WorkerId
 from hagoop.progress import Progress, Stretch
 from hagoop.requests import Request
 
@@ -45,6 +45,7 @@ class ProgramBroken:
     """The request's program failed for the last time, on the lines of ``failure``."""
 
     request: RequestId
+    phase: Phase
     failure: Failure
     attempts: int
 
@@ -106,6 +107,11 @@ class Lease:
     def is_alone(self) -> bool:
         """Whether no copy of it runs."""
         return len(self.stretch.holders) == 1
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it was asked for ahead of need and waits behind another of its session."""
+        return not self.job_end and len(self.session.leases) > self.session.slots
 
     def missed(self, now: float) -> None:
         """A deadline has passed; the count travels with the range."""

@@ -109,7 +109,7 @@ class Ledger:
         """It is done, failed or cancelled; whoever works on it should stop."""
         ended = self.requests[request]
         ended.state, ended.message, ended.progress = state, message, None
-        held = [each for each in self.leases.values() if each.request is ended]
+        held = self.leases_of(ended)
         for each in held:
             self._forget(each)
         return [Cancel(each.session.id, each.id, "the request has ended") for each in held]
@@ -284,7 +284,7 @@ class Ledger:
         history = lease.progress.history(head)
         request.failed(failure, worker, history)
         if request.is_hopeless(failure, history, len(self.fleet.sessions)):
-            return [ProgramBroken(request.id, failure, len(history.failed_by))]
+            return [ProgramBroken(request.id, lease.progress.phase, failure, len(history.failed_by))]
         return []
 
     def assignment_returned(self, session: SessionId, assignment: AssignmentId) -> None:
@@ -310,6 +310,10 @@ class Ledger:
     def review(self, now: float) -> list[Decision]:
         """What has stalled, and what idle workers should copy or take over."""
         return Tail(self.fleet, self.leases, now).review(self.requests.values())
+
+    def leases_of(self, request: Request) -> list[Lease]:
+        """All leases of a request."""
+        return [each for each in self.leases.values() if each.request is request]
 
     # Shared
 

@@ -13,8 +13,8 @@ from hagoop.errors import LedgerError
 from hagoop.jobs import AssignmentId, Output, Phase, WorkerId
 from hagoop.ranges import Range, RangeSet
 
-MOST_PIECES = 64
-"""How many files one assignment may touch, so that it fits one message."""
+MOST_PIECES = 256
+"""How many files one assignment may touch: each is a run of the program of its own."""
 
 
 @frozen
@@ -135,6 +135,8 @@ class Progress:
         return None
 
     def _limit(self, start: int, end: int, weight: int) -> int:
+        if self.phase is Phase.MERGE:
+            return start + 1  # One group of runs is one merge.
         end = min(end, self.scale.advance(start, weight))
         far = bisect_right(self.breaks, start) + MOST_PIECES - 1
         return min(end, self.breaks[far]) if far < len(self.breaks) else end
@@ -183,7 +185,10 @@ class Progress:
 
     def restore(self, output: Output) -> None:
         """At recovery: this was committed, and is on disk."""
-        self.committed.add(Range(output.start, output.end))
+        done = Range(output.start, output.end)
+        self.committed.add(done)
+        if done.end <= self.total:
+            self.untouched.take(done)
         self.outputs[output.start] = output
 
     def stored(self, output: Output) -> None:

@@ -4,7 +4,9 @@ A position is a line's number in the ordered inputs (map), a group of runs (merg
 or a cell of the key space (reduce).  Ranges are half open.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 
 from attrs import define, field, frozen
 
@@ -28,7 +30,7 @@ class Range:
 
     def meets(self, other: "Range") -> bool:
         """Whether the two share a position."""
-        return self.start < other.end and other.start < self.end
+        return max(self.start, other.start) < min(self.end, other.end)
 
 
 @define
@@ -100,11 +102,4 @@ class RangeSet:
 
     def _find(self, position: int) -> int:
         """The index of the first range that ends after ``position``."""
-        low, high = 0, len(self._ranges)
-        while low < high:
-            middle = (low + high) // 2
-            if self._ranges[middle].end <= position:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+        return bisect_right(self._ranges, position, key=attrgetter("end"))

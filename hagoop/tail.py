@@ -33,6 +33,8 @@ class Tail:
         return decisions
 
     def _deadline(self, lease: Lease) -> list[Decision]:
+        if lease.is_waiting:
+            return []
         phase = lease.progress.phase
         pace = lease.request.pace(lease.session.worker, phase)
         speed = self.fleet.speed(lease.session, lease.request, phase)

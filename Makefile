@@ -1,0 +1,63 @@
+# make demo    a request on this machine, in one command
+# make test    all tests
+# make lint    ruff and mypy
+# make docs    the documentation, in docs/_build/html
+# make clean   remove what these have made
+#
+# Each makes its virtual environment, .venv, if there is none.  Another Python: make PYTHON=python3.12 ...
+
+PYTHON ?= python3
+BIN := .venv/bin
+TEST_SECONDS := 900
+TESTS ?=
+DEMO := build/demo
+COUNT := examples/wordcount.sh
+
+# The last defence against a test that hangs.  At a terminal Ctrl-C must still reach the tests.
+TIMEOUT := $(shell command -v timeout >/dev/null && echo timeout --kill-after=30 \
+	$$(test -t 0 && echo --foreground) $(TEST_SECONDS))
+
+.PHONY: demo test lint docs clean
+
+test: .venv/installed-test
+	$(TIMEOUT) $(BIN)/python -m pytest $(TESTS)
+
+lint: .venv/installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+docs: .venv/installed-docs
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+
+demo: .venv/installed-run
+	@mkdir -p $(DEMO)
+	@find "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
+		-name site-packages -prune -o -name dist-packages -prune -o \
+		-type f \( -name '*.py' -o -name '*.txt' -o -name '*.rst' \) -exec cat {} + > $(DEMO)/python-text
+	@echo "Counting the words of this Python's own library, $$(wc -c < $(DEMO)/python-text) bytes:"
+	$(BIN)/hagoop-request run --local --force --output $(DEMO)/answer --mapper '$(COUNT) map' \
+		--combiner '$(COUNT) reduce' --reducer '$(COUNT) reduce' $(DEMO)/python-text
+	@echo "The ten most frequent:"
+	@sort -t "$$(printf '\t')" -k2,2nr -k1,1 $(DEMO)/answer | head -n 10
+
+clean:
+	rm -rf .venv build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/installed-run: EXTRAS :=
+.venv/installed-test: EXTRAS := [test]
+.venv/installed-lint: EXTRAS := [lint]
+.venv/installed-docs: EXTRAS := [docs]
+
+# Anew when the dependencies may have changed.
+.venv/installed-%: pyproject.toml | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.$(EXTRAS)'
+	@touch $@
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "HaGoop needs Python 3.11 or newer, and $(PYTHON) is $$($(PYTHON) --version 2>&1);" \
+		"name another: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+		{ rm -rf .venv; echo "$(PYTHON) cannot make virtual environments;" \
+		"on Debian: apt-get install python3-venv" >&2; exit 1; }

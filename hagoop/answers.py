@@ -1,0 +1,93 @@
+"""The answer of one request: parts in order, readable as far as they are on disk without a gap."""
+
+import hashlib
+from collections.abc import Callable
+from typing import BinaryIO
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+
+from hagoop.interfaces import ISpool
+from hagoop.jobs import Output, Place
+
+CHUNK_BYTES = 1 << 20
+InThread = Callable[..., "Deferred[None]"]
+"""Calls a function with its arguments in a thread."""
+
+
+@define(eq=False)
+class Answer:
+    """Grows by parts that arrive in any order; ``closed`` when no more will come.
+
+    :ivar parts: the places of all parts from the first position on, without a gap.
+    :ivar size: their bytes.
+    """
+
+    spool: ISpool
+    in_thread: InThread
+    parts: list[Place] = field(factory=list)
+    size: int = 0
+    closed: bool = False
+    failed: bool = False
+    _front: int = 0
+    _waiting: dict[int, Output] = field(factory=dict)
+    _readers: list["Deferred[None]"] = field(factory=list)
+    _digest: "hashlib._Hash" = field(factory=hashlib.sha256)
+    _digested: int = 0
+
+    def add(self, output: Output) -> None:
+        """A part is on disk."""
+        self._waiting[output.start] = output
+        while self._front in self._waiting:
+            part = self._waiting.pop(self._front)
+            self._front = part.end
+            if part.place is not None:
+                self.parts.append(part.place)
+                self.size += part.place.size
+        self._wake()
+
+    def close(self, *, failed: bool) -> None:
+        """The request has ended: readers come to the end, or are cut off."""
+        self.closed, self.failed = True, failed
+        self._wake()
+
+    def changed(self) -> "Deferred[None]":
+        """Fires when there is more, or no more to come."""
+        waiting: Deferred[None] = Deferred(self._forget_reader)
+        self._readers.append(waiting)
+        return waiting
+
+    def find(self, offset: int) -> tuple[int, int]:
+        """The part that holds byte ``offset`` of the answer, and the byte within it."""
+        for number, part in enumerate(self.parts):
+            if offset < part.size:
+                return number, offset
+            offset -= part.size
+        return len(self.parts), offset
+
+    async def digest(self) -> str:
+        """SHA-256 of all parts known now, in hex; each byte is read once, however often one asks."""
+        while self._digested < len(self.parts):
+            place = self.parts[self._digested]
+            self._digested += 1
+            await self.in_thread(self._digest_part, place)
+        return self._digest.hexdigest()
+
+    def _digest_part(self, place: Place) -> None:
+        with self.spool.open(place) as file:
+            while chunk := file.read(CHUNK_BYTES):
+                self._digest.update(chunk)
+
+    def _forget_reader(self, reader: "Deferred[None]") -> None:
+        self._readers.remove(reader)
+
+    def _wake(self) -> None:
+        readers, self._readers = self._readers, []
+        for each in readers:
+            each.callback(None)
+
+
+def copy_chunks(file: BinaryIO, write: Callable[[bytes], object]) -> None:
+    """Write all of a file, piece by piece."""
+    while chunk := file.read(CHUNK_BYTES):
+        write(chunk)

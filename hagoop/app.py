@@ -1,0 +1,158 @@
+"""A base class for programs in Python.
+
+A program is a script that ends with ``main()`` of a class of its own::
+
+    from hagoop.app import MapReduce
+
+    class WordCount(MapReduce):
+        def map(self, line):
+            for word in line.split():
+                yield word, 1
+
+        def reduce(self, key, values):
+            yield key, sum(map(int, values))
+
+    if __name__ == "__main__":
+        WordCount.main()
+
+It is run as ``python3 wordcount.py map`` and ``python3 wordcount.py reduce``.  Text is
+UTF-8, and bytes that are not pass through unharmed.  This file needs nothing but Python, so
+it can travel with the script.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from io import TextIOWrapper
+from itertools import groupby
+from operator import itemgetter
+
+Pairs = Iterable[tuple[object, object]]
+"""Keys and values, printed as ``str`` makes them; a value of ``None`` is not printed."""
+
+_BATCH_CHARACTERS = 1 << 16
+
+
+class MapReduce:
+    """Map and reduce, and a combiner where it pays; what is not defined is not offered."""
+
+    map: Callable[[str], Pairs | None]
+    """Gives pairs for one line, which comes without its newline."""
+    reduce: Callable[[str, Iterator[str]], Pairs | None]
+    """Gives pairs for a key and its values, which may be left unread."""
+    combine: Callable[[str, Iterator[str]], Pairs | None]
+    """Like ``reduce``, over any part of a key's values, any number of times."""
+
+    def count(self, group: str, name: str, amount: int = 1) -> None:
+        """Add to a counter of the request; told once, when the program ends well."""
+        if any(character in group + name for character in ",\n"):
+            raise ValueError(f"a counter's name may hold no comma and no newline: {group!r}, {name!r}")
+        sums = self._sums()
+        sums[group, name] = sums.get((group, name), 0) + amount
+
+    def status(self, text: str) -> None:
+        """Say what the program does now."""
+        _say(f"reporter:status:{' '.join(text.splitlines())}")
+
+    @classmethod
+    def main(cls, arguments: Sequence[str] | None = None) -> None:
+        """Do what the command line says, from stdin to stdout, then leave."""
+        words = sys.argv[1:] if arguments is None else list(arguments)
+        offered = [name for name in ("map", "combine", "reduce") if hasattr(cls, name)]
+        if len(words) != 1 or words[0] not in offered:
+            script = os.path.basename(sys.argv[0])
+            _say(f"{script}: say what to do: {script} {'|'.join(offered)}")
+            raise SystemExit(2)
+        try:
+            cls()._run(words[0])
+        except BrokenPipeError:
+            # Nobody reads on; what is still buffered must not complain at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(1) from None
+
+    def _run(self, what: str) -> None:
+        printer = _Printer()
+        if what == "map":
+            self._map_all(printer)
+        else:
+            self._fold_all(getattr(self, what), printer)
+        printer.flush()
+        for (group, name), amount in self._sums().items():
+            _say(f"reporter:counter:{group},{name},{amount}")
+
+    def _map_all(self, printer: "_Printer") -> None:
+        take, give = printer.take, self.map
+        for line in _lines():
+            # Not rstrip: only the newline is no part of the line.
+            pairs = give(line[:-1] if line[-1] == "\n" else line)
+            if pairs is not None:
+                take(pairs)
+
+    def _fold_all(self, fold: Callable[[str, Iterator[str]], Pairs | None], printer: "_Printer") -> None:
+        for key, group in groupby(map(_parted, _lines()), key=itemgetter(0)):
+            printer.take(fold(key, map(itemgetter(2), group)) or ())
+
+    def _sums(self) -> dict[tuple[str, str], int]:
+        # Not made by __init__: a class may have its own and not call ours.
+        sums: dict[tuple[str, str], int] = self.__dict__.setdefault("_counter_sums", {})
+        return sums
+
+
+class _Printer:
+    """Writes pairs as lines, many at once: a call of ``write`` per line costs more than ``map``."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._size = 0
+
+    def take(self, pairs: Pairs) -> None:
+        add, size = self._lines.append, self._size
+        for key, value in pairs:
+            name = key if type(key) is str else _word(key)
+            if "\t" in name:
+                raise ValueError(f"a key may hold no TAB and no newline: {name[:200]!r}")
+            if type(value) is bytes:
+                value = _word(value)
+            line = f"{name}\t{value}\n" if value is not None else f"{name}\n"
+            add(line)
+            size += len(line)
+            if size > _BATCH_CHARACTERS:
+                self.flush()
+                size = 0
+        self._size = size
+
+    def flush(self) -> None:
+        text = "".join(self._lines)
+        if text.count("\n") != len(self._lines):
+            self._complain()
+        sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.flush()
+        self._lines.clear()
+        self._size = 0
+
+    def _complain(self) -> None:
+        line = next(each for each in self._lines if each.count("\n") > 1)
+        name, _, value = line[:-1].partition("\t")
+        if "\n" in name:
+            raise ValueError(f"a key may hold no TAB and no newline: {name[:200]!r}")
+        raise ValueError(f"a value may hold no newline: {value[:200]!r}, of key {name[:200]!r}")
+
+
+def _lines() -> TextIOWrapper:
+    assert isinstance(sys.stdin, TextIOWrapper)
+    # Only a newline ends a line: CR and the like are text.
+    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
+    return sys.stdin
+
+
+def _parted(line: str) -> tuple[str, str, str]:
+    return (line[:-1] if line[-1] == "\n" else line).partition("\t")
+
+
+def _word(value: object) -> str:
+    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()

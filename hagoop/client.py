@@ -1,0 +1,346 @@
+"""A client's side: connect, submit, follow, fetch the answer; whatever breaks is taken up again."""
+
+import hashlib
+import secrets
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from attrs import define, evolve, field, frozen
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.endpoints import clientFromString, connectProtocol
+from twisted.internet.error import ConnectError
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from hagoop import commands
+from hagoop.errors import RequestFailed, ServerUnreachable, TransferFailed, WorkerLost
+from hagoop.found import Found, encode_manifest, walk
+from hagoop.interfaces import IServerReactor
+from hagoop.jobs import (
+    Program,
+    RequestId,
+    RequestStatus,
+    Shipped,
+    Source,
+    State,
+    Submission,
+    WorkerStatus,
+)
+from hagoop.links import Link
+from hagoop.transfer import Transfer
+
+log = Logger()
+T = TypeVar("T")
+JOIN_SECONDS = 10.0
+RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+"""Pauses between tries to find a server again that was there before."""
+STDIN = "-"
+ON_SERVER = "server:"
+
+
+@frozen
+class Order:
+    """What a user wants to be run.
+
+    :param files: files to ship, by the path under which a run finds them.
+    """
+
+    inputs: tuple[str, ...]
+    program: Program
+    files: tuple[tuple[str, Path], ...]
+    label: str
+
+
+@define(eq=False)
+class Client:
+    """A connection to a server that is made again when it breaks."""
+
+    reactor: IServerReactor
+    servers: Sequence[str]
+    where: str
+    _link: Link | None = None
+    _transfer: Transfer | None = None
+
+    # The connection
+
+    async def connect(self) -> None:
+        """Connect and join.
+
+        :raises ServerUnreachable: nobody answers as a HaGoop server does.
+        :raises VersionMismatch: it speaks another version.
+        """
+        problems: list[str] = []
+        for server in self.servers:
+            try:
+                await self._connect(server)
+                return
+            except ServerUnreachable as error:
+                problems.append(str(error))
+        raise ServerUnreachable(problems[-1])
+
+    async def _connect(self, server: str) -> None:
+        endpoint = clientFromString(self.reactor, server)
+        link = Link()
+        try:
+            await connectProtocol(endpoint, link)
+        except (ConnectError, OSError) as error:
+            raise ServerUnreachable(
+                f"No server at {self.where}. Name one (--server HOST), start one "
+                "(twistd hagoop-server), or run it here: --local"
+            ) from error
+        try:
+            await self._join(link)
+        except BaseException:
+            link.drop("it could not be joined")
+            raise
+
+    async def _join(self, link: Link) -> None:
+        joining = Deferred.fromCoroutine(
+            link.call(
+                commands.Join,
+                version=commands.PROTOCOL_VERSION,
+                role="client",
+                identity="",
+                process="",
+                name="",
+                slots=0,
+                held=(),
+            )
+        )
+        joining.addTimeout(JOIN_SECONDS, self.reactor)
+        try:
+            answer = await joining
+        except (WorkerLost, TimeoutError, CancelledError) as error:
+            told = link.greeting or f"{self.where} does not answer as a HaGoop server"
+            raise ServerUnreachable(told) from error
+        address: Any = link.transport.getPeer() if link.transport is not None else None
+        self._link = link
+        host = getattr(address, "host", "127.0.0.1")
+        self._transfer = Transfer(self.reactor, host, answer["web_port"])
+
+    async def close(self) -> None:
+        """Let go."""
+        if self._link is not None and self._link.transport is not None:
+            self._link.transport.loseConnection()
+        if self._transfer is not None:
+            await self._transfer.close()
+
+    async def _again(self) -> None:
+        """Connect again after the connection broke; one at a time."""
+        for seconds in RETRY_SECONDS:
+            await deferLater(self.reactor, seconds)
+            try:
+                return await self.connect()
+            except ServerUnreachable:
+                continue
+        await self.connect()
+
+    async def call(self, command: type[commands.Command], **arguments: Any) -> dict[str, Any]:
+        """Send a command; again on a new connection when this one breaks: all commands may be repeated.
+
+        :raises HaGoopError: what the server answered, or ``ServerUnreachable``.
+        """
+        while True:
+            if self._link is None:
+                await self.connect()
+            assert self._link is not None
+            link = self._link
+            try:
+                return await link.call(command, **arguments)
+            except WorkerLost:
+                if link is self._link:
+                    await self._again()
+
+    @property
+    def transfer(self) -> Transfer:
+        """Bytes to and from the server."""
+        if self._transfer is None:
+            raise ServerUnreachable(f"not connected to {self.where}")
+        return self._transfer
+
+    # Submitting
+
+    async def submit(self, order: Order, stdin: BinaryIO) -> RequestId:
+        """Send what must travel, then submit; the acknowledgement means that it is on disk.
+
+        :raises RequestError: the server will not have it.
+        """
+        files = [await self._ship(path, file) for path, file in order.files]
+        program = evolve(order.program, files=tuple(files))
+        sources = [await self._source(each, stdin) for each in order.inputs]
+        submission = Submission(program, tuple(sources), order.label)
+        answer = await self.call(commands.Submit, key=secrets.token_hex(16), submission=submission)
+        return RequestId(answer["request"])
+
+    async def _ship(self, path: str, file: Path) -> Shipped:
+        data = await self._in_thread(file.read_bytes)
+        digest = hashlib.sha256(data).hexdigest()
+        answer = await self.call(commands.Upload, digest=digest, size=len(data))
+        if not answer["have"]:
+            await self._put(answer, BytesIO(data), len(data))
+        return Shipped(path, digest, len(data), bool(file.stat().st_mode & 0o111))
+
+    async def _put(self, upload: dict[str, Any], file: BinaryIO, size: int | None) -> int:
+        path = f"uploads/{upload['name']}"
+        answer, digest = await self.transfer.put(path, upload["grant"], file, size)
+        if answer["digest"] != digest:
+            raise TransferFailed("what was uploaded arrived changed")
+        arrived: int = answer["size"]
+        return arrived
+
+    async def _source(self, name: str, stdin: BinaryIO) -> Source:
+        if name.startswith(ON_SERVER):
+            return Source("server", name.removeprefix(ON_SERVER))
+        if name == STDIN:
+            return await self._send_stdin(stdin)
+        found = await self._in_thread(walk, [Path(name)])
+        manifest = await self._send_manifest(found)
+        answer = await self.call(commands.Survey, manifest=manifest)
+        if answer["seen"]:
+            return Source("seen", manifest)
+        upload = await self.call(commands.Upload, digest="", size=sum(each.size for each in found))
+        await self._put(upload, FilesInARow(found), sum(each.size for each in found))
+        return Source("upload", f"{manifest} {upload['name']}")
+
+    async def _send_manifest(self, found: Sequence[Found]) -> str:
+        data = encode_manifest(found)
+        upload = await self.call(commands.Upload, digest="", size=len(data))
+        await self._put(upload, BytesIO(data), len(data))
+        name: str = upload["name"]
+        return name
+
+    async def _send_stdin(self, stdin: BinaryIO) -> Source:
+        upload = await self.call(commands.Upload, digest="", size=-1)
+        size = await self._put(upload, stdin, None)
+        found = Found("stdin", "/dev/stdin", size, 0, 0, 0, "")
+        manifest = await self._send_manifest([found])
+        return Source("upload", f"{manifest} {upload['name']}")
+
+    async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        called: Deferred[T] = deferToThreadPool(
+            self.reactor, self.reactor.getThreadPool(), function, *arguments
+        )
+        return await called
+
+    # Following
+
+    async def status(self, request: str) -> RequestStatus:
+        """One request now; the newest without an id."""
+        status: RequestStatus = (await self.call(commands.Status, request=request))["status"]
+        return status
+
+    async def wait(self, request: str) -> RequestStatus:
+        """One request at its end."""
+        status: RequestStatus = (await self.call(commands.Wait, request=request))["status"]
+        return status
+
+    async def cancel(self, request: str) -> RequestStatus:
+        """Stop a request."""
+        status: RequestStatus = (await self.call(commands.CancelRequest, request=request))["status"]
+        return status
+
+    async def forget(self, request: str) -> str:
+        """Drop a request and its answer."""
+        forgotten: str = (await self.call(commands.ForgetRequest, request=request))["request"]
+        return forgotten
+
+    async def requests(self) -> list[RequestStatus]:
+        """All requests, newest first."""
+        found: list[RequestStatus] = []
+        while page := (await self.call(commands.List, skip=len(found)))["requests"]:
+            found += page
+        return found
+
+    async def workers(self) -> list[WorkerStatus]:
+        """All workers."""
+        found: list[WorkerStatus] = []
+        while page := (await self.call(commands.Workers, skip=len(found)))["workers"]:
+            found += page
+        return found
+
+    async def fetch(self, request: str, write: Callable[[bytes], object]) -> RequestStatus:
+        """Write the answer as it grows, from where the link broke on if it does; then its status.
+
+        :raises RequestFailed: there will be no answer.
+        :raises TransferFailed: what came is not what the server has.
+        """
+        taken = Taken(write)
+        while True:
+            answer = await self.call(commands.Answer, request=request)
+            try:
+                await self.transfer.get(
+                    f"answers/{request}", answer["grant"], taken.write, taken.size, patient=True
+                )
+            except TransferFailed:
+                # Cut off: the request failed, or the link broke; its status tells which.
+                await deferLater(self.reactor, RETRY_SECONDS[0])
+            status = await self.status(request)
+            if status.state is State.DONE and taken.size >= status.answer_bytes:
+                taken.check(status)
+                return status
+            if status.state in (State.FAILED, State.CANCELLED):
+                raise RequestFailed(status.message)
+
+
+@define
+class Taken:
+    """What has come of an answer."""
+
+    _write: Callable[[bytes], object]
+    size: int = 0
+    _digest: "hashlib._Hash" = field(factory=hashlib.sha256)
+
+    def write(self, data: bytes) -> None:
+        """More of it."""
+        self._write(data)
+        self._digest.update(data)
+        self.size += len(data)
+
+    def check(self, status: RequestStatus) -> None:
+        """Compare it with what the server says."""
+        if (self.size, self._digest.hexdigest()) != (status.answer_bytes, status.answer_digest):
+            raise TransferFailed("the answer came changed; fetch it again: hagoop-request answer")
+
+
+class FilesInARow(BytesIO):
+    """Files one after the other, as one body."""
+
+    def __init__(self, found: Sequence[Found]) -> None:
+        super().__init__()
+        self._found = list(found)[::-1]
+        self._file: BinaryIO | None = None
+        self._left = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next bytes, from one file at a time; empty at the end of the last.
+
+        :raises TransferFailed: a file has become shorter since it was looked at.
+        """
+        while not self._left:
+            self._close_file()
+            if not self._found:
+                return b""
+            self._open(self._found.pop())
+        assert self._file is not None
+        data = self._file.read(min(self._left, size if size and size > 0 else 1 << 16))
+        if not data:
+            raise TransferFailed("an input became shorter while it was uploaded; submit it again")
+        self._left -= len(data)
+        return data
+
+    def _open(self, found: Found) -> None:
+        self._file, self._left = open(found.path, "rb"), found.size
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._close_file()
+        super().close()
+

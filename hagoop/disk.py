@@ -1,0 +1,92 @@
+"""What the server's files have in common: a folder held, a folder synced, a disk that is full."""
+
+import errno
+import fcntl
+import os
+import sqlite3
+from pathlib import Path
+
+from attrs import define
+
+from hagoop.errors import StateError
+
+
+@define(eq=False)
+class StateLock:
+    """A state folder that is ours until ``release``."""
+
+    _descriptor: int
+
+    def release(self) -> None:
+        """Let others have it; a second time does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def lock_state(folder: Path) -> StateLock:
+    """Make a state folder if need be, and hold it.
+
+    :raises StateError: it is another process's or another user's, or cannot be written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _check_owner(folder)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as problem:
+        raise StateError(
+            f"'{folder}' cannot be written ({why(problem)}); "
+            "choose another --state or change its owner and mode"
+        ) from problem
+    try:
+        _take(descriptor, folder)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return StateLock(descriptor)
+
+
+def _check_owner(folder: Path) -> None:
+    owner = folder.stat().st_uid
+    if owner != os.geteuid():
+        raise StateError(
+            f"'{folder}' belongs to user {owner}, and this process runs as user {os.geteuid()}; "
+            "run it as that user or choose another --state"
+        )
+
+
+def _take(descriptor: int, folder: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as problem:
+        holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+        raise StateError(
+            f"'{folder}' is in use by process {holder}; stop that one or choose another --state"
+        ) from problem
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+
+
+def sync_folder(folder: Path) -> None:
+    """Put a folder's names on disk; one that is gone has none."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_full(problem: BaseException) -> bool:
+    """Whether a disk had no room, which passes; anything else is damage."""
+    if isinstance(problem, OSError):
+        return problem.errno in (errno.ENOSPC, errno.EDQUOT)
+    # The second is how SQLite says that the shared memory beside its log could not grow.
+    full = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE)
+    return isinstance(problem, sqlite3.Error) and getattr(problem, "sqlite_errorcode", 0) in full
+
+
+def why(problem: Exception) -> str:
+    return (getattr(problem, "strerror", None) or str(problem)).lower()

@@ -1,0 +1,381 @@
+"""All requests and their data: submitted, moved from phase to phase, ended, forgotten."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from attrs import define, evolve, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure as TwistedFailure
+
+from hagoop import wire
+from hagoop.answers import Answer, InThread
+from hagoop.errors import RequestError, SpoolFull, UnknownRequest
+from hagoop.interfaces import IInputs, IJournal, ISpool, Syncable
+from hagoop.jobs import (
+    Counter,
+    Finished,
+    Output,
+    Phase,
+    Place,
+    RequestId,
+    RequestStatus,
+    State,
+    Submission,
+)
+from hagoop.leases import Decision
+from hagoop.ledger import Ledger
+from hagoop.phases import MOST_RUNS, NextPhase, RequestData
+from hagoop.progress import Progress
+from hagoop.requests import Request
+
+log = Logger()
+RETRY_SECONDS = 1.0
+"""How soon a write is tried again that found the disk full."""
+Fact = dict[str, object]
+
+
+class InputsFactory(Protocol):
+    """Opens inputs: for a new request from its sources, after a restart from its fact."""
+
+    async def survey(
+        self, request: RequestId, submission: Submission
+    ) -> tuple[Fact, Sequence[Syncable]]:
+        """Check sources and programs now, keep what was uploaded under the request, name the files.
+
+        :raises RequestError: something is missing, unreadable or not allowed.
+        """
+
+    def open(
+        self, fact: Fact, grown: Callable[[], None]
+    ) -> "tuple[IInputs, Callable[[], Deferred[None]]]":
+        """The inputs that were surveyed, and what begins to count their lines."""
+
+
+@define(eq=False)
+class Docket:
+    """The requests that a server knows.
+
+    :ivar enact: carries out what the ledger decides.
+    :ivar wall: seconds since 1970, for ages that outlive this process.
+    """
+
+    ledger: Ledger
+    journal: IJournal
+    spool: ISpool
+    inputs: InputsFactory
+    clock: IReactorTime
+    in_thread: InThread
+    wall: Callable[[], float]
+    enact: Callable[[Sequence[Decision]], None]
+    forgotten_by_workers: Callable[[RequestId], None]
+    most_runs: int = MOST_RUNS
+    data: dict[RequestId, RequestData] = field(factory=dict)
+    ended_facts: dict[RequestId, tuple[str, int]] = field(factory=dict)
+    _keys: dict[str, RequestId] = field(factory=dict)
+    _submitting: dict[str, list["Deferred[RequestId]"]] = field(factory=dict)
+    _walls: dict[RequestId, float] = field(factory=dict)
+    _waiting: dict[RequestId, list["Deferred[None]"]] = field(factory=dict)
+    _counts: dict[RequestId, "Callable[[], Deferred[None]]"] = field(factory=dict)
+    _counting: dict[RequestId, "Deferred[None]"] = field(factory=dict)
+    _number: int = 0
+
+    # Submitting
+
+    async def submit(self, key: str, submission: Submission) -> RequestId:
+        """Write a request down and begin it; the same key again is the same request.
+
+        :raises RequestError: its inputs or programs cannot be used.
+        """
+        if key in self._keys:
+            return self._keys[key]
+        if key in self._submitting:
+            waiting: Deferred[RequestId] = Deferred()
+            self._submitting[key].append(waiting)
+            return await waiting
+        self._submitting[key] = []
+        try:
+            request = await self._submit(key, submission)
+        except RequestError as error:
+            for each in self._submitting.pop(key):
+                each.errback(error)
+            raise
+        for each in self._submitting.pop(key):
+            each.callback(request)
+        return request
+
+    async def _submit(self, key: str, submission: Submission) -> RequestId:
+        self._number += 1
+        request = RequestId(f"r{self._number}")
+        files, syncs = await self.inputs.survey(request, submission)
+        fact: Fact = {
+            "key": key,
+            "submission": wire.to_plain(submission),
+            "inputs": files,
+            "wall": self.wall(),
+        }
+        await self.journal.append(request, "submitted", fact, syncs)
+        self.admit(request, fact)
+        log.info("request {request} submitted: {label}", request=request, label=submission.label)
+        self.begin(request)
+        return request
+
+    def admit(self, request: RequestId, fact: Fact) -> None:
+        """A request is on disk: give it its account and its data."""
+        submission = wire.from_plain(Submission, fact["submission"])
+        wall = wire.from_plain(float, fact["wall"])
+        self._number = max(self._number, int(request[1:]))
+        self._keys[wire.from_plain(str, fact["key"])] = request
+        self._walls[request] = wall
+        now = self.clock.seconds()
+        self.ledger.request_submitted(request, submission, now - max(0.0, self.wall() - wall))
+        files = wire.from_plain(dict, fact["inputs"])
+        inputs, self._counts[request] = self.inputs.open(files, lambda: self._grown(request))
+        answer = Answer(self.spool, self.in_thread)
+        data = RequestData(request, submission, inputs, self.spool, answer, self.most_runs)
+        self.data[request] = data
+
+    def begin(self, request: RequestId) -> None:
+        """Start, or start again, the map phase: its lines are counted while it runs."""
+        account = self.ledger.requests[request]
+        if account.progress is None:
+            self.ledger.phase_began(request, Phase.MAP, 0, None)
+        counted = self._counting[request] = self._counts[request]()
+        counted.addCallback(lambda _: self._grown(request))
+        counted.addErrback(self._miscounted, request)
+
+    def _miscounted(self, reason: TwistedFailure, request: RequestId) -> None:
+        error = reason.value
+        if isinstance(error, CancelledError):
+            return
+        if isinstance(error, RequestError):
+            self.fail(request, str(error))
+        else:
+            log.error("counting lines of {request}: {error!r}", request=request, error=error)
+            self.fail(request, f"the input cannot be read: {error}")
+
+    def _grown(self, request: RequestId) -> None:
+        account = self.ledger.requests.get(request)
+        if account is None or account.state is not State.RUNNING:
+            return
+        inputs = self.data[request].inputs
+        self.enact(
+            self.ledger.lines_counted(
+                request, inputs.lines, inputs.estimate, inputs.breaks, whole=inputs.whole
+            )
+        )
+
+    # Outputs
+
+    async def store(
+        self, request: RequestId, progress: Progress, job: Finished, kept: tuple[Place, Syncable] | None
+    ) -> None:
+        """Put an accepted commit on disk, then let it count; it waits while the disk is full."""
+        data = self.data[request]
+        place = kept[0] if kept else None
+        output = Output(job.start, job.end, job.digest, place)
+        fact: Fact = {
+            "phase": progress.phase,
+            "round": progress.round,
+            "output": wire.to_plain(output),
+            "counters": wire.to_plain(job.counters),
+        }
+        await self._record(data.shelf(progress.phase), "committed", fact, [kept[1]] if kept else [])
+        if self.data.get(request) is not data or request in self.ended_facts:
+            return
+        if data.is_answer(progress.phase):
+            data.answer.add(output)
+        self.enact(self.ledger.output_stored(request, progress, output))
+
+    async def _record(self, stream: str, kind: str, fact: Fact, syncs: Sequence[Syncable] = ()) -> None:
+        while True:
+            try:
+                return await self.journal.append(stream, kind, fact, syncs)
+            except SpoolFull:
+                log.warn("the disk is full: {stream} waits for room", stream=stream)
+                pause: Deferred[None] = Deferred()
+                self.clock.callLater(RETRY_SECONDS, pause.callback, None)
+                await pause
+
+    # Phases
+
+    async def advance(self, request: RequestId) -> None:
+        """A phase has ended: begin the next, or finish the request."""
+        account, data = self.ledger.requests[request], self.data[request]
+        phase = last_phase(account)
+        found: list[NextPhase | None] = []
+        await self.in_thread(lambda: found.append(data.after(phase, account.outputs[phase])))
+        if account.state is not State.RUNNING:
+            return
+        following = found[0]
+        if following is None:
+            await self._finish(request)
+            return
+        runs = [each.output for each in data.runs]
+        fact: Fact = {
+            "phase": following.phase,
+            "round": following.round,
+            "runs": wire.to_plain(runs),
+        }
+        await self._record(request, "phase", fact)
+        data.drop_replaced()
+        if account.state is State.RUNNING:
+            self.ledger.phase_began(request, following.phase, following.round, following.cumulative)
+            self.enact([])
+
+    async def _finish(self, request: RequestId) -> None:
+        answer = self.data[request].answer
+        digest = await answer.digest()
+        await self.end(request, State.DONE, "", digest, answer.size)
+
+    def fail(self, request: RequestId, message: str) -> None:
+        """End a request without an answer."""
+        Deferred.fromCoroutine(self.end(request, State.FAILED, message)).addErrback(
+            lambda reason: log.failure("ending {request}", reason, request=request)
+        )
+
+    async def end(
+        self, request: RequestId, state: State, message: str, digest: str = "", size: int = 0
+    ) -> None:
+        """The one end of a request: on disk first, then everybody learns of it."""
+        account = self.ledger.requests[request]
+        if account.state is not State.RUNNING:
+            return
+        decisions = self.ledger.request_ended(request, state, message)
+        self.enact(decisions)
+        fact: Fact = {
+            "state": state,
+            "message": message,
+            "digest": digest,
+            "size": size,
+            "counters": wire.to_plain(counters_of(account)),
+        }
+        await self._record(request, "ended", fact)
+        self.ended_facts[request] = digest, size
+        log.info("request {request} {state} {message}", request=request, state=state, message=message)
+        self._close(request, failed=state is not State.DONE)
+        self.forgotten_by_workers(request)
+        await self._clear_runs(request)
+
+    def _close(self, request: RequestId, *, failed: bool) -> None:
+        self.data[request].answer.close(failed=failed)
+        self._stop_counting(request)
+        for each in self._waiting.pop(request, []):
+            each.callback(None)
+
+    def _stop_counting(self, request: RequestId) -> None:
+        counting = self._counting.pop(request, None)
+        if counting is not None:
+            counting.cancel()
+
+    def found_ended(self, request: RequestId, state: State, digest: str, size: int) -> None:
+        """At recovery: this request had ended."""
+        self.ended_facts[request] = digest, size
+        self._close(request, failed=state is not State.DONE)
+
+    async def _clear_runs(self, request: RequestId) -> None:
+        data = self.data[request]
+        data.runs.clear()
+        await self.journal.forget(data.runs_shelf)
+        await self.spool.forget(data.runs_shelf)
+
+    async def cancel(self, request: RequestId) -> None:
+        """Stop a request; one that has ended stays as it is."""
+        self.account(request)
+        await self.end(request, State.CANCELLED, "it was cancelled")
+
+    async def forget(self, request: RequestId) -> None:
+        """Drop a request, cancelled if it runs, with its answer."""
+        await self.cancel(request)
+        data = self.data.pop(request)
+        self.ledger.request_forgotten(request)
+        self._keys = {key: known for key, known in self._keys.items() if known != request}
+        self._walls.pop(request)
+        self._counts.pop(request)
+        self.ended_facts.pop(request, None)
+        await self.journal.forget(request)
+        await self.spool.forget(data.answer_shelf)
+
+    # Asking
+
+    def account(self, request: str) -> Request:
+        """A request's account; an empty id means the newest.
+
+        :raises UnknownRequest: there is none.
+        """
+        if not self.ledger.requests:
+            raise UnknownRequest("no request has been submitted")
+        if not request:
+            return list(self.ledger.requests.values())[-1]
+        found = self.ledger.requests.get(RequestId(request))
+        if found is None:
+            raise UnknownRequest(f"there is no request '{request}'; hagoop-request list shows all")
+        return found
+
+    def ended(self, request: RequestId) -> "Deferred[None]":
+        """Fires when a request has ended."""
+        waiting: Deferred[None] = Deferred(lambda gone: self._waiting[request].remove(gone))
+        if request in self.ended_facts:
+            waiting.callback(None)
+        else:
+            self._waiting.setdefault(request, []).append(waiting)
+        return waiting
+
+    def age(self, request: RequestId) -> float:
+        """Seconds since it was submitted, restarts included."""
+        return max(0.0, self.wall() - self._walls[request])
+
+    def status(self, account: Request) -> RequestStatus:
+        """A request as clients see it."""
+        progress = account.progress
+        digest, size = self.ended_facts.get(account.id, ("", 0))
+        state = account.state if account.id in self.ended_facts else State.RUNNING
+        shown = RequestStatus(
+            id=account.id,
+            state=state,
+            label=account.submission.label,
+            age_seconds=self.age(account.id),
+            phase=last_phase(account),
+            done=1.0,
+            weight=0,
+            whole=True,
+            working=len({each.session.worker for each in self.ledger.leases_of(account)}),
+            workers=len(self.ledger.fleet.sessions),
+            failures=account.failures,
+            seconds_left=None,
+            message=account.message,
+            status=account.status,
+            log=account.log,
+            counters=counters_of(account),
+            answer_bytes=size,
+            answer_digest=digest,
+        )
+        return shown if progress is None else _with_progress(shown, progress)
+
+    def stop(self) -> None:
+        """Stop counting lines."""
+        for each in list(self._counting):
+            self._stop_counting(each)
+
+
+def _with_progress(status: RequestStatus, progress: Progress) -> RequestStatus:
+    weight = progress.weight
+    done = progress.weight_committed / weight if weight else 0.0
+    return evolve(status, phase=progress.phase, done=done, weight=weight, whole=progress.whole)
+
+
+def last_phase(account: Request) -> Phase:
+    """The phase that ended last, or map."""
+    if account.progress is not None:
+        return account.progress.phase
+    known = [each for each in (Phase.REDUCE, Phase.MERGE, Phase.MAP) if each in account.outputs]
+    return known[0] if known else Phase.MAP
+
+
+def counters_of(account: Request) -> tuple[Counter, ...]:
+    """A request's counters, in the order of their names."""
+    return tuple(
+        Counter(group, name, amount) for (group, name), amount in sorted(account.counters.items())
+    )
+

@@ -1,0 +1,162 @@
+"""What clients bring: programs, manifests and files, checked and kept when a request is submitted."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorThreads
+
+from hagoop import wire
+from hagoop.answers import InThread
+from hagoop.errors import BadMessage, BadProgram, NoSuchInput, TransferFailed
+from hagoop.found import Found, below_roots, decode_manifest, sees
+from hagoop.grants import Grants, UploadGrant
+from hagoop.inputs import FileInputs, SourceFile, files_in_place, files_of_bundle
+from hagoop.interfaces import Arrived, IInputs, Syncable
+from hagoop.jobs import RequestId, Source, Submission
+from hagoop.spool import FolderSpool
+
+MANIFEST_BYTES = 256 << 20
+SUBMISSION_BYTES = 32 << 10
+"""A submission travels in one message, and with each assignment."""
+
+
+@frozen
+class Uploaded:
+    """Something a client has sent and not used yet, announced with a digest or none."""
+
+    arrived: Arrived
+    digest: str
+
+
+@define(eq=False)
+class Intake:
+    """Uploads, by the names under which they were granted, and the making of inputs."""
+
+    spool: FolderSpool
+    reactor: IReactorThreads
+    in_thread: InThread
+    grants: Grants
+    roots: Sequence[Path]
+    _uploads: dict[str, Uploaded | None] = field(factory=dict)
+    _number: int = 0
+
+    # Uploads
+
+    def has_program(self, digest: str) -> bool:
+        """Whether a program is kept already."""
+        return self.spool.has_blob(digest)
+
+    def expect(self, digest: str, size: int) -> tuple[str, str]:
+        """Let a client send something: its name, and the word that opens the way."""
+        self._number += 1
+        name = f"u{self._number}"
+        self._uploads[name] = None
+        limit = size if size >= 0 else 1 << 60
+
+        def arrived(bytes_: Arrived) -> None:
+            if name in self._uploads and self._uploads[name] is None:
+                self._uploads[name] = Uploaded(bytes_, digest)
+            else:
+                bytes_.discard()
+
+        return name, self.grants.give(UploadGrant(name, limit, self.spool.receive, arrived))
+
+    def discard(self, name: str) -> None:
+        """A client is gone, or has used it."""
+        uploaded = self._uploads.pop(name, None)
+        if uploaded is not None:
+            uploaded.arrived.discard()
+
+    def _find(self, name: str) -> Arrived:
+        uploaded = self._uploads.get(name)
+        if uploaded is None:
+            raise TransferFailed(f"nothing was uploaded as '{name}'; submit it again")
+        return uploaded.arrived
+
+    async def _manifest(self, name: str) -> list[Found]:
+        arrived = self._find(name)
+        if arrived.size > MANIFEST_BYTES:
+            raise BadMessage(f"a manifest may have {MANIFEST_BYTES} bytes, not {arrived.size}")
+        read: list[list[Found]] = []
+        await self.in_thread(lambda: read.append(_read_manifest(arrived)))
+        return read[0]
+
+    async def sees(self, name: str) -> bool:
+        """Whether the server finds the very files of an uploaded manifest."""
+        found = await self._manifest(name)
+        seen: list[bool] = []
+        await self.in_thread(lambda: seen.append(sees(found)))
+        return seen[0]
+
+    # Submitting
+
+    async def survey(
+        self, request: RequestId, submission: Submission
+    ) -> tuple[dict[str, object], Sequence[Syncable]]:
+        """Check everything now; keep programs and files under the request.
+
+        :raises RequestError: something is missing, too large or not allowed.
+        """
+        if len(wire.encode(submission)) > SUBMISSION_BYTES:
+            raise BadProgram(
+                f"commands, environment and names of shipped files take more than {SUBMISSION_BYTES} "
+                "bytes; ship an archive, or set variables in a script"
+            )
+        syncs = self._keep_programs(submission)
+        files: list[SourceFile] = []
+        for source in submission.sources:
+            found, more = await self._survey(request, source)
+            files += found
+            syncs += more
+        return FileInputs(files).to_fact(), syncs
+
+    def _keep_programs(self, submission: Submission) -> list[Syncable]:
+        uploaded = {each.digest: name for name, each in self._uploads.items() if each is not None}
+        syncs: list[Syncable] = []
+        for wanted in submission.program.files:
+            if self.spool.has_blob(wanted.digest):
+                continue
+            arrived = self._find(uploaded.get(wanted.digest, wanted.path))
+            if arrived.digest != wanted.digest:
+                raise BadProgram(f"{wanted.path} did not arrive as it was announced; submit it again")
+            syncs.append(self.spool.keep_blob(arrived))
+        return syncs
+
+    async def _survey(
+        self, request: RequestId, source: Source
+    ) -> tuple[list[SourceFile], Sequence[Syncable]]:
+        if source.kind == "server":
+            found: list[Found] = []
+            await self.in_thread(lambda: found.extend(below_roots(source.name, self.roots)))
+            return files_in_place(found), ()
+        if source.kind == "seen":
+            if not await self.sees(source.name):
+                raise NoSuchInput("an input changed while it was submitted; submit it again")
+            return files_in_place(await self._manifest(source.name)), ()
+        if source.kind != "upload":
+            raise BadMessage(f"there is no INPUT of kind '{source.kind}'")
+        manifest, _, bundle = source.name.partition(" ")
+        return await self._keep_bundle(request, await self._manifest(manifest), self._find(bundle))
+
+    async def _keep_bundle(
+        self, request: RequestId, found: Sequence[Found], bundle: Arrived
+    ) -> tuple[list[SourceFile], Sequence[Syncable]]:
+        place, sync = self.spool.keep(request, bundle)
+        path = str(self.spool.locate(place))
+        return files_of_bundle(found, path, place.offset, place.size), [sync]
+
+    # After
+
+    def open(
+        self, fact: dict[str, object], grown: Callable[[], None]
+    ) -> "tuple[IInputs, Callable[[], Deferred[None]]]":
+        """The inputs that were surveyed, and what begins to count their lines."""
+        inputs = FileInputs.from_fact(fact)
+        return inputs, lambda: inputs.build(self.reactor, grown)
+
+
+def _read_manifest(arrived: Arrived) -> list[Found]:
+    with arrived.open() as file:
+        return decode_manifest(file.read())

@@ -1,0 +1,225 @@
+"""The data side of one request: its inputs, runs, cells and answer, and what follows each phase."""
+
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from attrs import define, field, frozen
+
+from hagoop import wire
+from hagoop.answers import CHUNK_BYTES, Answer
+from hagoop.errors import BadMessage, NoSuchInput
+from hagoop.interfaces import Arrived, IInputs, ISpool
+from hagoop.jobs import Assignment, Output, Phase, Piece, Place, RequestId, Submission
+from hagoop.ranges import Range
+from hagoop.runs import (
+    CELL_BYTES,
+    END_FRAME,
+    TRAILER_BYTES,
+    Cells,
+    RunIndex,
+    cut_cells,
+    cut_slice,
+    footer_place,
+    merge_groups,
+    read_index,
+)
+
+MOST_RUNS = 128
+"""How many runs may enter a reduce: descriptors and buffers of one merge."""
+LEAST_CELLS = 256
+"""Into how many cells a small output is cut, as far as its index allows."""
+NO_RUN = RunIndex((), 0)
+
+
+@frozen
+class Run:
+    """A sorted run of the request; empty ones have no place."""
+
+    output: Output
+    index: RunIndex
+
+
+@frozen
+class NextPhase:
+    """What begins now; ``cumulative`` are the weights before each of its positions."""
+
+    phase: Phase
+    round: int
+    cumulative: tuple[int, ...]
+
+
+@define(eq=False)
+class RequestData:
+    """What one request keeps in the spool, by name.
+
+    Commits of a phase whose output is the answer are stored on the shelf of that name, all others on
+    the shelf of runs, which is cleared when the request ends.
+    """
+
+    id: RequestId
+    submission: Submission
+    inputs: IInputs
+    spool: ISpool
+    answer: Answer
+    most_runs: int = MOST_RUNS
+    round: int = 0
+    runs: list[Run] = field(factory=list)
+    groups: list[Range] = field(factory=list)
+    cells: Cells = field(factory=lambda: Cells((), (0,)))
+    replaced: list[Place] = field(factory=list)
+    _indexes: dict[Place, RunIndex] = field(factory=dict)
+
+    @property
+    def answer_shelf(self) -> RequestId:
+        """Stream and shelf of what must outlive the request's end."""
+        return self.id
+
+    @property
+    def runs_shelf(self) -> RequestId:
+        """Stream and shelf of what its end clears."""
+        return RequestId(f"{self.id}.runs")
+
+    def is_answer(self, phase: Phase) -> bool:
+        """Whether what a phase prints is the answer."""
+        return phase is Phase.REDUCE or not self.submission.program.sorts
+
+    def shelf(self, phase: Phase) -> RequestId:
+        """Where outputs of a phase are kept and recorded."""
+        return self.answer_shelf if self.is_answer(phase) else self.runs_shelf
+
+    def check_run(self, arrived: Arrived) -> RunIndex:
+        """The index of a run that has come.  Blocks shortly.
+
+        :raises BadMessage: it is no sorted run.
+        """
+        with arrived.open() as file:
+            return _read_run_index(file, arrived.size)
+
+    def know(self, place: Place, index: RunIndex) -> None:
+        """Remember the index of a kept run."""
+        self._indexes[place] = index
+
+    # From phase to phase
+
+    def after(self, phase: Phase, outputs: Sequence[Output]) -> NextPhase | None:
+        """What follows when a phase has ended with these outputs; None: the answer is whole.  Blocks."""
+        if self.is_answer(phase):
+            return None
+        if phase is Phase.MAP:
+            return self.proceed(outputs)
+        merged = self._replace_merged(outputs)
+        self.round += 1
+        return self.proceed(merged)
+
+    def proceed(self, runs: Sequence[Output]) -> NextPhase | None:
+        """What follows from these runs: merging while there are too many, then reducing.  Blocks.
+
+        The same runs give the same groups and cells, also after a restart.
+        """
+        self.runs = [self._run(each) for each in runs if each.place is not None]
+        sizes = [each.index.raw_bytes for each in self.runs]
+        self.groups = merge_groups(sizes, self.most_runs)
+        if self.groups:
+            weights = [sum(sizes[group.start : group.end]) for group in self.groups]
+            return NextPhase(Phase.MERGE, self.round, _accumulate(weights))
+        # Small outputs are cut finely too: reducers may be slow.
+        cell_bytes = max(1, min(CELL_BYTES, sum(sizes) // LEAST_CELLS))
+        self.cells = cut_cells([each.index for each in self.runs], cell_bytes)
+        if not self.cells.bounds:
+            return None
+        return NextPhase(Phase.REDUCE, 0, self.cells.weights)
+
+    def _run(self, output: Output) -> Run:
+        place = output.place
+        if place is None:
+            return Run(output, NO_RUN)
+        if place not in self._indexes:
+            with self.spool.open(place) as file:
+                self._indexes[place] = _read_run_index(file, place.size)
+        return Run(output, self._indexes[place])
+
+    def _replace_merged(self, outputs: Sequence[Output]) -> list[Output]:
+        merged = {each.start: each for each in outputs}
+        known = [each.output for each in self.runs]
+        kept: list[Output] = []
+        at = 0
+        for number, group in enumerate(self.groups):
+            kept += [*known[at : group.start], merged[number]]
+            at = group.end
+            self.replaced += [each.place for each in known[group.start : group.end] if each.place]
+        return kept + known[at:]
+
+    def drop_replaced(self) -> None:
+        """What was merged is on disk and named: its parents may go."""
+        self.spool.drop(self.runs_shelf, self.replaced)
+        self.replaced.clear()
+
+    # Bytes of an assignment
+
+    def pieces(self, phase: Phase, start: int, end: int) -> tuple[Piece, ...]:
+        """Where a map assignment's lines are.
+
+        :raises NoSuchInput: an input has changed.
+        """
+        return tuple(self.inputs.pieces(start, end)) if phase is Phase.MAP else ()
+
+    def stream(self, assignment: Assignment) -> Iterator[bytes]:
+        """The bytes of an assignment: a line of JSON, then lines (map) or frames.  Blocks."""
+        if assignment.phase is Phase.MAP:
+            return self._lines(assignment)
+        return self._slices(assignment)
+
+    def _lines(self, assignment: Assignment) -> Iterator[bytes]:
+        pieces = self.pieces(assignment.phase, assignment.start, assignment.end)
+        yield wire.encode({"pieces": [wire.to_plain(each) for each in pieces]}) + b"\n"
+        for piece in pieces:
+            with self.inputs.open(piece) as file:
+                yield from _read(file, piece)
+
+    def _slices(self, assignment: Assignment) -> Iterator[bytes]:
+        if assignment.phase is Phase.MERGE:
+            group = self.groups[assignment.start]
+            runs, bounds = self.runs[group.start : group.end], [b"", None]
+        else:
+            runs = self.runs
+            known: list[bytes | None] = [*self.cells.bounds, None]
+            bounds = known[assignment.start : assignment.end + 1]
+        texts = [each if each is None else each.decode("latin-1") for each in bounds]
+        yield wire.encode({"bounds": texts, "slices": len(runs)}) + b"\n"
+        for run in runs:
+            yield from self._slice(run, bounds[0] or b"", bounds[-1])
+
+    def _slice(self, run: Run, low: bytes, high: bytes | None) -> Iterator[bytes]:
+        if run.output.place is not None:
+            with self.spool.open(run.output.place) as file:
+                yield from cut_slice(file, run.index, low, high)
+        yield END_FRAME
+
+
+def _read(file: BinaryIO, piece: Piece) -> Iterator[bytes]:
+    left = piece.length
+    while left:
+        chunk = file.read(min(left, CHUNK_BYTES // 4))
+        if not chunk:
+            raise NoSuchInput(f"'{piece.name}' became shorter while the request ran")
+        left -= len(chunk)
+        yield chunk
+
+
+def _accumulate(weights: Sequence[int]) -> tuple[int, ...]:
+    totals = [0]
+    for each in weights:
+        totals.append(totals[-1] + max(1, each))
+    return tuple(totals)
+
+
+def _read_run_index(file: BinaryIO, size: int) -> RunIndex:
+    if size < TRAILER_BYTES:
+        raise BadMessage("what a job printed is not a sorted run: it is too short")
+    file.seek(size - TRAILER_BYTES)
+    trailer = file.read(TRAILER_BYTES)
+    offset, length = footer_place(trailer)
+    if offset + length != size - TRAILER_BYTES:
+        raise BadMessage("what a job printed is not a sorted run: its footer is misplaced")
+    file.seek(offset)
+    return read_index(file.read(length), trailer)

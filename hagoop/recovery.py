@@ -1,0 +1,135 @@
+"""The normal start: every request as the journal knows it, with what was committed and nothing else.
+
+Leases are not facts: after a restart all that is not committed is open.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from attrs import define, field
+from twisted.logger import Logger
+
+from hagoop import wire
+from hagoop.docket import Docket
+from hagoop.jobs import Counter, Output, Phase, Place, RequestId, State
+from hagoop.ledger import Ledger
+from hagoop.phases import RequestData
+from hagoop.progress import Progress
+
+log = Logger()
+# ``Any`` is a fact's body: JSON that the journal's checksums vouch for.
+Fact = dict[str, Any]
+
+
+@define
+class Story:
+    """The facts of one request, sorted by what they say."""
+
+    request: RequestId
+    submitted: Fact
+    phase: Fact | None = None
+    ended: Fact | None = None
+    commits: list[Fact] = field(factory=list)
+
+    def outputs(self, phase: Phase, round_: int) -> list[Output]:
+        """What was committed in one phase."""
+        wanted = [each for each in self.commits if (each["phase"], each["round"]) == (phase, round_)]
+        return [wire.from_plain(Output, each["output"]) for each in wanted]
+
+    @property
+    def programs(self) -> list[str]:
+        """Digests of the shipped files that are still needed."""
+        if self.ended is not None:
+            return []
+        files: list[Fact] = self.submitted["submission"]["program"]["files"]
+        return [each["digest"] for each in files]
+
+    @property
+    def places(self) -> Iterable[Place]:
+        """All places that its facts name and that must still be there."""
+        named = [wire.from_plain(Output, each["output"]) for each in self.commits]
+        if self.phase is not None:
+            named += wire.from_plain(tuple[Output, ...], self.phase["runs"])
+        return [each.place for each in named if each.place is not None]
+
+
+def read_stories(rows: Iterable[tuple[str, str, Fact]]) -> list[Story]:
+    """The requests that a journal tells of, oldest first."""
+    stories: dict[str, Story] = {}
+    for stream, kind, body in rows:
+        name = stream.split(".", 1)[0]
+        if kind == "submitted":
+            stories[name] = Story(RequestId(name), body)
+        elif name in stories and kind == "committed":
+            stories[name].commits.append(body)
+        elif name in stories and kind == "phase":
+            stories[name].phase = body
+        elif name in stories and kind == "ended":
+            stories[name].ended = body
+    return list(stories.values())
+
+
+def restore(docket: Docket, stories: Iterable[Story]) -> None:
+    """Fill an empty docket; then what runs goes on.  Blocks while indexes are read."""
+    for story in stories:
+        docket.admit(story.request, story.submitted)
+        _count(docket.ledger, story)
+        data = docket.data[story.request]
+        if story.ended is not None:
+            _restore_ended(docket, data, story)
+        elif story.phase is None:
+            _restore_map(docket, data, story)
+        else:
+            _restore_later(docket, data, story)
+
+
+def _count(ledger: Ledger, story: Story) -> None:
+    account = ledger.requests[story.request]
+    facts = [story.ended] if story.ended is not None else story.commits
+    account.commits = len(story.commits)
+    for each in facts:
+        account.add_counters(wire.from_plain(tuple[Counter, ...], each["counters"]))
+
+
+def _restore_ended(docket: Docket, data: RequestData, story: Story) -> None:
+    if story.ended is None:
+        return
+    state = State(story.ended["state"])
+    for phase in (Phase.MAP, Phase.REDUCE):
+        if data.is_answer(phase):
+            _restore_answer(data, story.outputs(phase, 0))
+    docket.ledger.request_ended(story.request, state, story.ended["message"])
+    docket.found_ended(story.request, state, story.ended["digest"], story.ended["size"])
+
+
+def _restore_answer(data: RequestData, outputs: Iterable[Output]) -> None:
+    for each in outputs:
+        data.answer.add(each)
+
+
+def _restore_map(docket: Docket, data: RequestData, story: Story) -> None:
+    progress = docket.ledger.phase_began(story.request, Phase.MAP, 0, None)
+    _restore_outputs(data, progress, story.outputs(Phase.MAP, 0))
+    docket.begin(story.request)
+
+
+def _restore_later(docket: Docket, data: RequestData, story: Story) -> None:
+    if story.phase is None:
+        return
+    data.round = story.phase["round"] if story.phase["phase"] == Phase.MERGE else 0
+    following = data.proceed(wire.from_plain(tuple[Output, ...], story.phase["runs"]))
+    if following is None:
+        log.error("request {request} has a phase without work", request=story.request)
+        return
+    progress = docket.ledger.phase_began(
+        story.request, following.phase, following.round, following.cumulative
+    )
+    _restore_outputs(data, progress, story.outputs(following.phase, following.round))
+    docket.enact(docket.ledger.phase_checked(story.request))
+
+
+def _restore_outputs(data: RequestData, progress: Progress, outputs: Iterable[Output]) -> None:
+    for each in outputs:
+        progress.restore(each)
+        if data.is_answer(progress.phase):
+            data.answer.add(each)

@@ -1,0 +1,360 @@
+"""Enacts what the ledger decides: leases, cancels, commits, takings back, with Deferreds."""
+
+from collections.abc import Callable, Sequence
+
+from attrs import define, evolve, field, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure as TwistedFailure
+
+from hagoop import policy
+from hagoop.docket import Docket
+from hagoop.errors import BadMessage, LimitExceeded, RequestError, WorkerLost
+from hagoop.interfaces import Arrived, IWorker
+from hagoop.jobs import (
+    Assignment,
+    AssignmentId,
+    Failure,
+    Finished,
+    Held,
+    RequestId,
+    Seen,
+    SessionId,
+    WorkerId,
+    WorkerStatus,
+)
+from hagoop.leases import (
+    Cancel,
+    Close,
+    Decision,
+    Lease,
+    NobodyFit,
+    PhaseEnded,
+    ProgramBroken,
+    Session,
+    TakeBack,
+)
+from hagoop.ledger import Ledger
+from hagoop.phases import RequestData
+from hagoop.runs import RunIndex
+from hagoop.sentences import nobody_fit, program_broken
+
+log = Logger()
+OUTPUT_BYTES = 4 << 30
+"""The most that one job may print."""
+ASKS_PER_SLOT = 2
+
+
+@frozen
+class Leased:
+    """An assignment and its outcome.
+
+    :param ended: fires with ``None`` when the lease ends by commits or is given back, fails with
+        ``WorkerLost``; cancelling it sends ``Cancel``.
+    """
+
+    assignment: Assignment
+    ended: "Deferred[None]"
+
+
+@define(eq=False)
+class Scheduler:
+    """One server's scheduler; all times are those of ``clock``."""
+
+    ledger: Ledger
+    clock: IReactorTime
+    docket: Docket = field(init=False)
+    workers: dict[SessionId, IWorker] = field(factory=dict)
+    records_changed: Callable[[WorkerId], None] = field(default=lambda _: None)
+    _asks: dict["Deferred[Leased]", SessionId] = field(factory=dict)
+    _leased: dict[AssignmentId, Leased] = field(factory=dict)
+    _sessions: int = 0
+    _serving: bool = False
+    _reviews: LoopingCall | None = None
+
+    def start(self) -> None:
+        """Review deadlines and the tail from now on."""
+        self._reviews = LoopingCall(self.review)
+        self._reviews.clock = self.clock
+        self._reviews.start(policy.BEAT_SECONDS, now=False)
+
+    def stop(self) -> None:
+        """Answer no more asks."""
+        if self._reviews is not None and self._reviews.running:
+            self._reviews.stop()
+        for each in list(self._asks):
+            each.cancel()
+
+    # Sessions
+
+    def join(self, worker: IWorker, identity: WorkerId, process: str, slots: int) -> Session:
+        """A worker's session begins; the identity must be free."""
+        self._sessions += 1
+        now = self.clock.seconds()
+        session = Session(SessionId(self._sessions), identity, process, str(worker.name), slots, now)
+        self.ledger.worker_joined(session, now)
+        self.workers[session.id] = worker
+        log.info("worker {name} joined as {identity}", name=worker.name, identity=identity)
+        return session
+
+    def keep_held(self, session: Session, held: Sequence[Held]) -> list[Assignment | None]:
+        """A worker came back with work in hand: lease anew what is open."""
+        now = self.clock.seconds()
+        kept = [self.ledger.held_again(session.id, each, now) for each in held]
+        return [None if lease is None else self._start_lease(lease).assignment for lease in kept]
+
+    def leave(self, session: Session, *, failed: bool) -> None:
+        """A session is over."""
+        if self.workers.pop(session.id, None) is None:
+            return
+        gone = sorted(session.leases)
+        decisions = self.ledger.session_ended(session.id, self.clock.seconds(), failed=failed)
+        for each in gone:
+            self._settle(each, WorkerLost(f"{session.name} has left"))
+        for ask in [ask for ask, asking in self._asks.items() if asking == session.id]:
+            ask.cancel()
+        self.records_changed(session.worker)
+        log.info("worker {name} left, failed: {failed}", name=session.name, failed=failed)
+        self.enact(decisions)
+
+    def give_notice(self, session: Session, unbegun: Sequence[AssignmentId]) -> None:
+        """A worker says that it will leave, and hands back what it has not begun."""
+        self.ledger.worker_leaves(session.id)
+        for each in unbegun:
+            self.give_back(session, each)
+
+    def give_back(self, session: Session, assignment: AssignmentId) -> None:
+        """A worker has dropped an assignment."""
+        self.ledger.assignment_returned(session.id, assignment)
+        self._settle(assignment)
+        self._serve_soon()
+
+    # Leases
+
+    def ask(self, session: Session) -> "Deferred[Leased]":
+        """A slot wants work; fires when there is some, is cancelled when the session ends."""
+        waiting: Deferred[Leased] = Deferred(self._asks.__delitem__)
+        asked = sum(each == session.id for each in self._asks.values())
+        if asked >= ASKS_PER_SLOT * session.slots:
+            waiting.errback(LimitExceeded(f"more than {ASKS_PER_SLOT} asks for each slot"))
+            return waiting
+        self._asks[waiting] = session.id
+        self._serve_soon()
+        return waiting
+
+    def _serve_soon(self) -> None:
+        if not self._serving:
+            self._serving = True
+            self.clock.callLater(0, self._serve)
+
+    def _serve(self) -> None:
+        self._serving = False
+        for waiting, session in list(self._asks.items()):
+            if waiting not in self._asks:
+                continue
+            lease = self.ledger.lease_next(session, self.clock.seconds())
+            if lease is None:
+                continue
+            try:
+                leased = self._start_lease(lease)
+            except RequestError as error:
+                self.ledger.assignment_returned(session, lease.id)
+                self.docket.fail(lease.request.id, str(error))
+                continue
+            del self._asks[waiting]
+            waiting.callback(leased)
+
+    def _start_lease(self, lease: Lease) -> Leased:
+        stretch, progress = lease.stretch, lease.progress
+        # Found out now: an input that has changed.
+        self.docket.data[lease.request.id].pieces(progress.phase, stretch.front, stretch.end)
+        history = progress.histories.get(stretch.front)
+        assignment = Assignment(
+            id=lease.id,
+            request=lease.request.id,
+            phase=progress.phase,
+            round=progress.round,
+            start=stretch.front,
+            end=stretch.end,
+            weight=lease.open_weight,
+            commit_seconds=lease.commit_seconds,
+            attempt=len(history.failed_by) if history else 0,
+            program=lease.request.submission.program,
+            grant="",
+            output_bytes=OUTPUT_BYTES,
+        )
+        worker = self.workers[lease.session.id]
+        ended: Deferred[None] = Deferred(lambda _: worker.cancel(lease.id, "it is not needed any more"))
+        ended.addErrback(self._lost, lease.id)
+        self._leased[lease.id] = leased = Leased(assignment, ended)
+        return leased
+
+    def _lost(self, reason: TwistedFailure, assignment: AssignmentId) -> None:
+        reason.trap(WorkerLost, CancelledError)
+        log.debug("lease {assignment}: {reason}", assignment=assignment, reason=reason.value)
+
+    def _settle(self, assignment: AssignmentId, error: Exception | None = None) -> None:
+        """If the ledger has forgotten a lease, let its Deferred fire."""
+        if assignment in self.ledger.leases or assignment not in self._leased:
+            return
+        ended = self._leased.pop(assignment).ended
+        if error is None:
+            ended.callback(None)
+        else:
+            ended.errback(error)
+
+    def beat(self, session: Session, seen: Sequence[Seen]) -> None:
+        """How far a worker's jobs are."""
+        for each in seen:
+            self.ledger.line_seen(session.id, each, self.clock.seconds())
+
+    # What jobs come to
+
+    async def commit(self, session: Session, job: Finished, arrived: Arrived | None) -> bool:
+        """Whether a job counts; it is on disk then.  ``arrived``: its bytes, None if it printed nothing.
+
+        :raises BadMessage: the bytes are not what the job says.
+        """
+        data = self.docket.data.get(job.request)
+        if data is None or not self.ledger.accepts(session.id, job):
+            self._drop(arrived)
+            return False
+        index = self._check(data, job, arrived)
+        kept = self.docket.spool.keep(data.shelf(job.phase), arrived) if arrived else None
+        if kept and index is not None:
+            data.know(kept[0], index)
+        progress, decisions = self.ledger.job_committed(session.id, job, self.clock.seconds())
+        if progress is None:
+            return False
+        self.enact(decisions)
+        self._settle(job.id)
+        self.records_changed(session.worker)
+        await self.docket.store(job.request, progress, job, kept)
+        self._serve_soon()
+        return True
+
+    def _check(self, data: RequestData, job: Finished, arrived: Arrived | None) -> RunIndex | None:
+        if arrived is None:
+            if job.size:
+                raise BadMessage("a job's bytes have not arrived")
+            return None
+        if (arrived.size, arrived.digest) != (job.size, job.digest):
+            self._drop(arrived)
+            raise BadMessage("a job's bytes are not those that it announced")
+        return None if data.is_answer(job.phase) else data.check_run(arrived)
+
+    def _drop(self, arrived: Arrived | None) -> None:
+        if arrived is not None:
+            arrived.discard()
+
+    def front(self, assignment: AssignmentId) -> int:
+        """Where an assignment's front is, -1 when it is gone."""
+        lease = self.ledger.leases.get(assignment)
+        return lease.stretch.front if lease else -1
+
+    def fail_job(self, session: Session, failure: Failure) -> None:
+        """A job failed on a worker."""
+        log.info(
+            "{worker}: {assignment} failed at {start}-{end}: {message}",
+            worker=session.name,
+            assignment=failure.id,
+            start=failure.start,
+            end=failure.end,
+            message=failure.message,
+        )
+        decisions = self.ledger.job_failed(session.id, failure, self.clock.seconds())
+        self._settle(failure.id)
+        self.enact(decisions)
+
+    # Decisions
+
+    def review(self) -> None:
+        """Look for what has stalled and for what idle workers could take over."""
+        self.enact(self.ledger.review(self.clock.seconds()))
+
+    def enact(self, decisions: Sequence[Decision]) -> None:
+        """Carry out what the ledger decided."""
+        for each in decisions:
+            self._enact(each)
+        self._serve_soon()
+
+    def _enact(self, decision: Decision) -> None:
+        match decision:
+            case Cancel(assignment=assignment):
+                self._cancel(assignment)
+            case TakeBack():
+                self._take_back(decision)
+            case Close(session=session, reason=reason):
+                log.info("closing session {session}: {reason}", session=session, reason=reason)
+                self.workers[session].close(reason)
+            case PhaseEnded(request=request):
+                self._advance(request)
+            case ProgramBroken(request=request):
+                data = self.docket.data[request]
+                self.docket.fail(request, program_broken(data, decision))
+            case NobodyFit(request=request):
+                self.docket.fail(request, nobody_fit(self.ledger, request))
+
+    def _cancel(self, assignment: AssignmentId) -> None:
+        leased = self._leased.pop(assignment, None)
+        if leased is not None:
+            leased.ended.cancel()
+
+    def _take_back(self, decision: TakeBack) -> None:
+        asked = self.workers[decision.session].take_back(decision.assignment, decision.end)
+        asked.addCallback(self._taken_back, decision.assignment)
+        asked.addErrback(self._lost, decision.assignment)
+
+    def _taken_back(self, end: int, assignment: AssignmentId) -> None:
+        self.ledger.end_taken_back(assignment, end)
+        self._settle(assignment)
+        self._serve_soon()
+
+    def _advance(self, request: RequestId) -> None:
+        advanced = Deferred.fromCoroutine(self.docket.advance(request))
+        advanced.addErrback(self._stuck, request)
+
+    def _stuck(self, reason: TwistedFailure, request: RequestId) -> None:
+        log.failure("request {request} cannot go on", reason, request=request)
+        self.docket.fail(request, f"the server could not go on: {reason.getErrorMessage()}")
+
+    def forget(self, request: RequestId) -> None:
+        """Tell all workers that a request has ended."""
+        for each in self.workers.values():
+            each.forget(request)
+
+    # Showing
+
+    def statuses(self) -> list[WorkerStatus]:
+        """All workers as clients see them."""
+        now = self.clock.seconds()
+        return [self._status(each, now) for each in self.ledger.fleet.sessions.values()]
+
+    def _status(self, session: Session, now: float) -> WorkerStatus:
+        fleet = self.ledger.fleet
+        record = fleet.records[session.worker]
+        held = [self.ledger.leases[each] for each in sorted(session.leases)]
+        doing = ", ".join(f"{each.request.id} {each.progress.phase} {_where(each)}" for each in held)
+        shown = WorkerStatus(
+            id=session.worker,
+            name=session.name,
+            connected_seconds=now - session.since,
+            slots=session.slots,
+            committed=record.committed,
+            lost=record.lost,
+            experience_seconds=record.expected_life(fleet.prior, now),
+            next_seconds=policy.FIRST_LEASE_SECONDS,
+            doing=doing or "idle",
+        )
+        if not held:
+            return shown
+        request, progress = held[-1].request, held[-1].progress
+        asking = fleet.asking(session, request, progress.phase, now)
+        supply = fleet.supply(request, progress, now)
+        return evolve(shown, next_seconds=policy.lease_seconds(asking, supply))
+
+
+def _where(lease: Lease) -> str:
+    return f"{lease.stretch.front}-{lease.stretch.end}"

@@ -1,0 +1,267 @@
+"""The server as a service: state folder, journal, spool, scheduler, command port and web port."""
+
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import BinaryIO
+
+from attrs import define, field
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hagoop import wire
+from hagoop.answers import Answer
+from hagoop.disk import StateLock, lock_state
+from hagoop.docket import Docket
+from hagoop.experience import Record
+from hagoop.fleet import Fleet
+from hagoop.grants import Grants
+from hagoop.intake import Intake
+from hagoop.interfaces import IServerReactor
+from hagoop.jobs import Assignment, RequestId, WorkerId
+from hagoop.journal import SqliteJournal
+from hagoop.ledger import Ledger
+from hagoop.options import ServerConfig
+from hagoop.recovery import read_stories, restore
+from hagoop.scheduler import Scheduler
+from hagoop.sessions import Desk, ServerFactory
+from hagoop.spool import FolderSpool
+from hagoop.web import ByteSite
+
+log = Logger()
+KEEP_RECORDS_SECONDS = 5.0
+SWEEP_SECONDS = 60.0
+
+
+def wall_seconds() -> float:
+    """Seconds since 1970: only for ages that outlive the process."""
+    return datetime.now(UTC).timestamp()
+
+
+@define
+class Source:
+    """What the web endpoint sends."""
+
+    docket: Docket
+    spool: FolderSpool
+
+    @property
+    def in_thread(self) -> "Callable[..., Deferred[None]]":
+        """As the docket does it."""
+        return self.docket.in_thread
+
+    def program(self, digest: str) -> BinaryIO:
+        """A shipped file."""
+        return self.spool.open_blob(digest)
+
+    def assignment(self, assignment: Assignment) -> Iterator[bytes]:
+        """Lines or slices."""
+        return self.docket.data[assignment.request].stream(assignment)
+
+    def answer(self, request: RequestId) -> Answer | None:
+        """An answer, as far as it is there."""
+        data = self.docket.data.get(request)
+        return data.answer if data else None
+
+    def answer_part(self, answer: Answer, number: int) -> BinaryIO:
+        """One part of it."""
+        return self.spool.open(answer.parts[number])
+
+
+@define(eq=False)
+class Server:
+    """A running server."""
+
+    reactor: IServerReactor
+    config: ServerConfig
+    scheduler: Scheduler
+    docket: Docket
+    journal: SqliteJournal
+    grants: Grants
+    desk: Desk
+    site: ByteSite
+    _changed: set[WorkerId] = field(factory=set)
+    _chores: list[LoopingCall] = field(factory=list)
+
+    def start(self) -> None:
+        """Begin to review, to keep records and to forget old answers."""
+        self.scheduler.records_changed = self._changed.add
+        self.scheduler.start()
+        for seconds, chore in (
+            (KEEP_RECORDS_SECONDS, self.keep_records),
+            (SWEEP_SECONDS, self.forget_old),
+        ):
+            call = LoopingCall(chore)
+            call.clock = self.reactor
+            call.start(seconds, now=False).addErrback(self._broken)
+            self._chores.append(call)
+
+    def _broken(self, reason: Failure) -> None:
+        log.failure("a chore broke", reason)
+
+    def keep_records(self) -> None:
+        """Write down what workers have earned since the last time."""
+        fleet, now = self.scheduler.ledger.fleet, self.reactor.seconds()
+        for worker in [*self._changed, *fleet.connected]:
+            body = _record_fact(fleet.records[worker], now)
+            self.journal.put(worker, body).addErrback(lambda reason: log.failure("records", reason))
+        self._changed.clear()
+
+    async def forget_old(self) -> None:
+        """Forget requests that ended, and are older than ``--keep``."""
+        for request in list(self.docket.ended_facts):
+            if self.docket.age(request) > self.config.keep_seconds:
+                await self.docket.forget(request)
+
+    async def stop(self) -> None:
+        """Write down everything and close."""
+        for each in self._chores:
+            if each.running:
+                each.stop()
+        self.scheduler.stop()
+        self.docket.stop()
+        self.keep_records()
+        await self.journal.close()
+
+
+def _record_fact(record: Record, now: float) -> dict[str, object]:
+    return {
+        "failures": record.failures,
+        "exposure": record.seconds_at(now),
+        "committed": record.committed,
+        "lost": record.lost,
+        "relative": record.relative,
+    }
+
+
+def _restore_records(fleet: Fleet, facts: dict[str, dict[str, object]]) -> None:
+    for worker, body in facts.items():
+        fleet.records[WorkerId(worker)] = wire.from_plain(Record, body)
+
+
+def build_server(
+    reactor: IServerReactor,
+    config: ServerConfig,
+    web_port: Callable[[], int],
+    command_port: Callable[[], int],
+    broken: Callable[[], None],
+) -> Server:
+    """Open the state, recover what it tells, and make all parts.  Blocks.
+
+    :raises StateError: the state folder cannot be used.
+    """
+
+    def in_thread(function: Callable[..., object], *arguments: object) -> "Deferred[None]":
+        called = deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)
+        return called.addCallback(lambda _: None)
+
+    journal = SqliteJournal(config.state / "journal.sqlite", reactor, lambda _: broken())
+    spool = FolderSpool(config.state / "spool", reactor, config.spool_bytes)
+    ledger = Ledger(epoch=journal.epoch)
+    grants = Grants(lambda: secrets.token_urlsafe(24))
+    scheduler = Scheduler(ledger, reactor)
+    intake = Intake(spool, reactor, in_thread, grants, config.input_roots)
+    docket = Docket(
+        ledger,
+        journal,
+        spool,
+        intake,
+        reactor,
+        in_thread,
+        wall_seconds,
+        scheduler.enact,
+        scheduler.forget,
+    )
+    scheduler.docket = docket
+    stories = read_stories(journal.replay())
+    _restore_records(ledger.fleet, journal.values())
+    shelves = [shelf for each in stories for shelf in (each.request, f"{each.request}.runs")]
+    spool.sweep(
+        [RequestId(each) for each in shelves],
+        [place for each in stories for place in each.places],
+        blobs=[each for story in stories for each in story.programs],
+    )
+    restore(docket, stories)
+    desk = Desk(scheduler, docket, intake, grants, reactor, web_port)
+    site = ByteSite(Source(docket, spool), grants, command_port)
+    return Server(reactor, config, scheduler, docket, journal, grants, desk, site)
+
+
+class ServerService(MultiService):
+    """A server as ``twistd`` runs it.
+
+    :ivar command_port: the port that takes commands, once it listens; ``web_port``: bytes.
+    """
+
+    def __init__(self, reactor: IServerReactor, config: ServerConfig) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._config = config
+        self._lock: StateLock | None = None
+        self._server: Server | None = None
+        self._ports: list[IListeningPort] = []
+        self._links: ServerFactory | None = None
+        self.command_port = 0
+        self.web_port = 0
+
+    def privilegedStartService(self) -> None:
+        """Lock and read the state, then listen; what is wrong stops the start."""
+        self._lock = lock_state(self._config.state)
+        server = self._server = build_server(
+            self._reactor,
+            self._config,
+            lambda: self.web_port,
+            lambda: self.command_port,
+            self._journal_broken,
+        )
+        self._links = ServerFactory(server.desk)
+        self.web_port = self._listen(self._config.web, server.site)
+        self.command_port = self._listen(self._config.listen, self._links)
+        super().privilegedStartService()
+
+    def _listen(self, where: str, factory: IProtocolFactory) -> int:
+        """Listen now; the port's number, 0 where there are none."""
+        listening = serverFromString(self._reactor, where).listen(factory)
+        failures: list[Failure] = []
+        listening.addCallbacks(self._ports.append, failures.append)
+        for each in failures:
+            each.raiseException()
+        return getattr(self._ports[-1].getHost(), "port", 0) if self._ports else 0
+
+    def startService(self) -> None:
+        """Go."""
+        super().startService()
+        if self._server is not None:
+            self._server.start()
+
+    def _journal_broken(self) -> None:
+        log.critical("the journal is broken: the server stops")
+        self._reactor.stop()
+
+    def stopService(self) -> "Deferred[None]":
+        """Stop listening, write everything down, let go of the state."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await maybeDeferred(super().stopService)
+        for port in self._ports:
+            await maybeDeferred(port.stopListening)
+        if self._links is not None:
+            await self._links.close()
+        if self._server is not None:
+            await self._server.stop()
+        if self._lock is not None:
+            self._lock.release()
+
+
+def make_server_service(reactor: IServerReactor, config: ServerConfig) -> IService:
+    """A server that is not started yet."""
+    service: IService = ServerService(reactor, config)
+    return service
+

@@ -1,0 +1,122 @@
+"""``twistd hagoop-server``: its options, and how they become a service."""
+
+import os
+import sys
+import time
+from typing import ClassVar, cast
+
+from twisted.application.service import IService
+from twisted.internet.endpoints import serverFromString
+from twisted.logger import Logger
+from twisted.python.usage import UsageError
+
+from hagoop.disk import lock_state
+from hagoop.interfaces import IServerReactor
+from hagoop.options import (
+    COMMAND_PORT,
+    WEB_PORT,
+    ProgramOptions,
+    ServerConfig,
+    check_endpoint,
+    is_loopback,
+    name_files,
+    parse_age,
+    parse_folder,
+    parse_size,
+    server_endpoint_string,
+    state_folder,
+    told,
+    twistd_argv,
+)
+
+log = Logger()
+
+
+class Options(ProgramOptions):
+    """What ``hagoop-server`` may be told.
+
+    :ivar config: all of it, once it is known to be sound.
+    """
+
+    program = "hagoop-server"
+    longdesc = "The server of HaGoop: keeps requests and their data, and leases work to workers."
+    config: ServerConfig
+
+    optParameters: ClassVar[list[list[object]]] = [
+        ["listen", None, f"127.0.0.1:{COMMAND_PORT}", "PORT, HOST:PORT or endpoint of the commands"],
+        ["web", None, f"127.0.0.1:{WEB_PORT}", "PORT, HOST:PORT or endpoint of bytes and page"],
+        ["state", None, None, "Folder of all that is kept [default: ~/.local/state/hagoop/server]"],
+        ["keep", None, "7d", "How long answers are kept: 90s, 12h, 7d"],
+        ["spool", None, None, "Most bytes to keep: 500M, 4GiB [default: half of the free disk]"],
+    ]
+    optFlags: ClassVar[list[list[object]]] = [
+        ["insecure", None, "Listen beyond this machine without keys and TLS"],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["input-root"] = []
+
+    def opt_input_root(self, folder: str) -> None:
+        """Folder whose files requests may read as server:PATH (may be repeated)"""
+        self["input-root"].append(told("--input-root", parse_folder, folder))
+
+    def postOptions(self) -> None:
+        """Check all that can be checked now, and name twistd's files."""
+        state, _ = state_folder(self["state"], "server", os.environ)
+        self.config = ServerConfig(
+            listen=self._place("listen", COMMAND_PORT),
+            web=self._place("web", WEB_PORT),
+            state=state,
+            input_roots=tuple(self["input-root"]),
+            keep_seconds=self.read("keep", parse_age),
+            spool_bytes=self.read_if_given("spool", parse_size),
+            insecure=bool(self["insecure"]),
+        )
+        self.refuse_unusable(state, lock_state)
+        name_files(self.twistd, self.program, 1)
+
+    def _place(self, option: str, port: int) -> str:
+        endpoint = self.read(option, lambda text: _server_endpoint(text, port))
+        if not self["insecure"] and not is_loopback(endpoint):
+            raise UsageError(
+                f"--{option} {self[option]} is open to the network;"
+                " without keys and TLS that needs --insecure"
+            )
+        return endpoint
+
+
+def _server_endpoint(text: str, port: int) -> str:
+    from twisted.internet import reactor
+
+    endpoint = server_endpoint_string(text, port)
+    check_endpoint(lambda it: serverFromString(reactor, it), endpoint)
+    return endpoint
+
+
+def makeService(options: Options, reactor: IServerReactor | None = None) -> IService:
+    """Build the server.  A reactor that is passed in keeps its own clock."""
+    from hagoop.server import make_server_service
+
+    config = options.config
+    for endpoint in (config.listen, config.web):
+        if not is_loopback(endpoint):
+            log.warn("--insecure: {endpoint} is open to anybody who reaches it", endpoint=endpoint)
+    return make_server_service(reactor or _monotonic_reactor(), config)
+
+
+def _monotonic_reactor() -> IServerReactor:
+    """Twisted's reactor, whose own clock would follow every step of the wall clock."""
+    from twisted.internet import reactor
+
+    found = cast(IServerReactor, reactor)
+    found.seconds = time.monotonic  # type: ignore[method-assign]
+    return found
+
+
+def main() -> None:
+    """The script ``hagoop-server``: the same as ``twistd hagoop-server``."""
+    from twisted.scripts.twistd import run
+
+    sys.argv = twistd_argv(Options.program, sys.argv[1:])
+    run()

@@ -1,0 +1,193 @@
+"""Sorting and merging lines by key, and finding a key in what is sorted.
+
+The order is that of ``LC_ALL=C sort -s -t TAB -k1,1``: by the bytes before the first TAB,
+lines of one key as they came.
+"""
+
+import errno
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.threads import deferToThreadPool
+
+from hagoop.errors import ProgramFailed, WorkerUnfit
+from hagoop.interfaces import IWorkerReactor
+from hagoop.process import Run, launch
+from hagoop.runs import RunWriter, key_of
+
+# Up to here a thread is done before a process has started.
+_SMALL_BYTES = 1 << 20
+_CHUNK_BYTES = 1 << 18
+_NO_ROOM = "no room left on this worker's disk"
+_BY_KEY = ("-s", "-t", "\t", "-k1,1")
+
+
+@frozen
+class Packed:
+    """A sorted run as it was written.
+
+    :param digest: SHA-256 of its bytes, in hex.
+    """
+
+    size: int
+    digest: str
+
+
+@frozen
+class KeySorter:
+    """Sorts and merges files; cancelling what it returns ends the work.
+
+    Both raise ``WorkerUnfit`` when this machine cannot do it.
+
+    :param scratch: folder for temporary files.
+    """
+
+    _reactor: IWorkerReactor
+    _scratch: Path
+
+    def sort(self, raw: Path, target: Path) -> Deferred[None]:
+        """Write the lines of ``raw`` to ``target``, sorted by key, stable."""
+        return self._sort([raw], target, ("-S", "64M", "--parallel=1"), ())
+
+    def merge(self, parts: Sequence[Path], target: Path) -> Deferred[None]:
+        """Merge sorted files; lines of one key in the order of ``parts``."""
+        # One pass over all parts, whatever their number.
+        return self._sort(parts, target, (f"--batch-size={max(2, len(parts))}",), ("-m",))
+
+    def _sort(
+        self, parts: Sequence[Path], target: Path, extra: Sequence[str], mode: Sequence[str]
+    ) -> Deferred[None]:
+        if sum(part.stat().st_size for part in parts) <= _SMALL_BYTES:
+            pool = self._reactor.getThreadPool()
+            return deferToThreadPool(self._reactor, pool, _sort_in_memory, parts, target)
+        words = ("sort", *mode, *_BY_KEY, *_known(tuple(extra)), "-T", str(self._scratch), "--")
+        return Deferred.fromCoroutine(self._spawn((*words, *map(str, parts)), target))
+
+    async def _spawn(self, argv: tuple[str, ...], target: Path) -> None:
+        env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
+        run = Run(argv, self._scratch, env, None, target, stdout_limit=0, timeout_seconds=0)
+        running = launch(self._reactor, run)
+        try:
+            await running.ended
+        except CancelledError:
+            await running.stop("it was cancelled")
+            raise
+        except ProgramFailed as error:
+            raise WorkerUnfit(_sort_sentence(error)) from error
+
+
+def pack(sorted_file: Path, target: Path) -> Packed:
+    """Write a sorted file as a sorted run.  Blocks.
+
+    :raises WorkerUnfit: the disk is full.
+    """
+    with _needing_room():
+        return _pack(sorted_file, target)
+
+
+def find_bound(file: BinaryIO, size: int, bound: bytes, low: int = 0) -> int:
+    """Where the first line begins whose key is at least ``bound``; ``size`` if there is none.
+
+    Reads little and keeps less, however long the lines are.
+
+    :param low: where a line begins from which to look.
+    """
+    first, last, found = low, size, size
+    # No line that begins before ``first`` is wanted; every one from ``last`` on could be.
+    while first < last:
+        middle = (first + last) // 2
+        start = _line_start(file, middle, last, low)
+        if start is None:
+            last = middle
+        elif _key_head(file, start, len(bound) + 1) >= bound:
+            found, last = start, middle
+        else:
+            first = start + 1
+    return found
+
+
+def _sort_in_memory(parts: Sequence[Path], target: Path) -> None:
+    lines: list[bytes] = []
+    with _needing_room():
+        for part in parts:
+            lines += _lines(part.read_bytes())
+        lines.sort(key=key_of)
+        target.write_bytes(b"".join([line + b"\n" for line in lines]))
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """Lines without their newlines; the last may have none."""
+    return data.removesuffix(b"\n").split(b"\n") if data else []
+
+
+def _pack(sorted_file: Path, target: Path) -> Packed:
+    writer, digest, size = RunWriter(), hashlib.sha256(), 0
+    with sorted_file.open("rb") as source, target.open("wb") as run:
+        while data := source.read(_CHUNK_BYTES):
+            made = writer.write(data)
+            digest.update(made)
+            size += run.write(made)
+        made = writer.finish()
+        digest.update(made)
+        size += run.write(made)
+    return Packed(size, digest.hexdigest())
+
+
+def _line_start(file: BinaryIO, start: int, end: int, low: int) -> int | None:
+    """The first position from ``start`` on, before ``end``, at which a line begins."""
+    if start == low:
+        return low
+    place, step = start - 1, 4096
+    file.seek(place)
+    while place < end - 1:
+        data = file.read(min(step, end - 1 - place))
+        found = data.find(b"\n")
+        if found >= 0:
+            return place + found + 1
+        if not data:
+            return None
+        place += len(data)
+        step = _CHUNK_BYTES
+    return None
+
+
+def _key_head(file: BinaryIO, start: int, most: int) -> bytes:
+    """The key of the line at ``start``, or as much of it as decides."""
+    file.seek(start)
+    return key_of(file.read(most))
+
+
+@cache
+def _known(options: tuple[str, ...]) -> tuple[str, ...]:
+    """The options, if this machine's ``sort`` has them.  Blocks for a moment, once."""
+    sort = shutil.which("sort")
+    if sort is None:
+        return ()
+    tried = subprocess.run([sort, *options, os.devnull], stdin=subprocess.DEVNULL, capture_output=True)
+    return () if tried.returncode else options
+
+
+def _sort_sentence(error: ProgramFailed) -> str:
+    told = error.stderr.decode(errors="replace").strip()
+    if "No space left on device" in told or "Disk quota exceeded" in told:
+        return _NO_ROOM
+    return f"sort failed on this machine: {told.rpartition(chr(10))[2] or error}"
+
+
+@contextmanager
+def _needing_room() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise WorkerUnfit(_NO_ROOM) from error
+        raise

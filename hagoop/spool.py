@@ -1,0 +1,319 @@
+"""Bytes of requests: in a folder for the server, in memory for the simulator.
+
+    arriving/              files on their way in, or on their way out
+    requests/RID/segment-N what is small, one after the other
+    requests/RID/run-N     what is large, a file each
+    blobs/SHA256           programs, once however often they are used
+"""
+
+import io
+import itertools
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+from attrs import define
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorThreads
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from hagoop.adopting import open_to_adopt, take_over
+from hagoop.arriving import (
+    ArrivedBytes,
+    ArrivedFile,
+    Arriving,
+    Quota,
+    Room,
+    as_quota,
+    unwritten,
+    window,
+    write_whole,
+)
+from hagoop.disk import sync_folder, why
+from hagoop.errors import SpoolFull, TransferFailed
+from hagoop.interfaces import Arrived, ISpool, Syncable
+from hagoop.jobs import Place, RequestId
+from hagoop.memory_spool import MemorySpool
+from hagoop.stored import SEGMENT_BYTES, Segment, StoredFile
+
+log = Logger()
+
+InThread = Callable[[Callable[[], None]], "Deferred[None]"]
+
+NUMBERED = re.compile(r"(run|segment)-([0-9]+)")
+
+
+@define
+class Shelf:
+    """What one request keeps.
+
+    :ivar number: of the next file; a number is never used twice while a row may name it.
+    """
+
+    folder: Path
+    size: int
+    number: int
+    segment: Segment | None
+
+
+@implementer(ISpool)
+class FolderSpool:
+    """A spool in a folder, which is this process's alone.
+
+    :param quota_bytes: the most it may hold; by default half of what the disk has free for it.
+    :param in_thread: does blocking work; by default in the reactor's thread pool.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        reactor: IReactorThreads,
+        quota_bytes: Quota | None = None,
+        in_thread: InThread | None = None,
+    ) -> None:
+        self.folder = folder
+        self._in_thread = in_thread or _in_pool_of(reactor)
+        for each in ("arriving", "requests", "blobs"):
+            (folder / each).mkdir(parents=True, exist_ok=True)
+        self._room = Room(as_quota(quota_bytes) if quota_bytes is not None else self._half_of_free)
+        self._room.used = _bytes_below(folder)
+        sync_folder(folder)
+        self._numbers = itertools.count()
+        self._shelves: dict[RequestId, Shelf] = {}
+
+    @property
+    def used_bytes(self) -> int:
+        """How much is kept or arriving, roughly."""
+        return self._room.used
+
+    def _half_of_free(self, used: int) -> int:
+        disk = os.statvfs(self.folder)
+        return (disk.f_bavail * disk.f_frsize + used) // 2
+
+    # Arriving
+
+    def receive(self, limit: int) -> Arriving:
+        return Arriving(limit, self._room, self._unlink, self._new_file)
+
+    def adopt(self, path: Path, size: int, digest: str) -> ArrivedFile:
+        file = open_to_adopt(path, size, digest)
+        try:
+            self._room.take(size)
+            mine = self._new_path()
+            file = take_over(file, path, mine)
+        except TransferFailed:
+            self._room.give(size)
+            raise
+        except SpoolFull:
+            file.close()
+            raise
+        return ArrivedFile(size, digest, mine, file, self._room, self._unlink)
+
+    def _new_path(self) -> Path:
+        return self.folder / "arriving" / str(next(self._numbers))
+
+    def _new_file(self) -> io.FileIO:
+        return io.FileIO(self._new_path(), "xb+")
+
+    # Kept
+
+    def keep(self, request: RequestId, arrived: Arrived) -> tuple[Place, Syncable]:
+        shelf = self._shelf(request)
+        try:
+            place, syncable = self._put(shelf, request, arrived)
+        except OSError as problem:
+            raise unwritten(problem) from problem
+        shelf.size += arrived.size
+        return place, syncable
+
+    def _put(self, shelf: Shelf, request: RequestId, arrived: Arrived) -> tuple[Place, Syncable]:
+        _check_unkept(arrived)
+        if isinstance(arrived, ArrivedBytes):
+            segment = self._segment(shelf, request)
+            place = Place(segment.path, segment.append(arrived.data), arrived.size)
+            arrived.kept = True
+            return place, segment
+        path = shelf.folder / f"run-{shelf.number}"
+        shelf.number += 1
+        return Place(f"requests/{request}/{path.name}", 0, arrived.size), self._settle(arrived, path)
+
+    def _settle(self, arrived: Arrived, path: Path) -> StoredFile:
+        """Give a file its name, and what has no file one."""
+        if isinstance(arrived, ArrivedBytes):
+            with open(self._new_path(), "xb", buffering=0) as made:
+                write_whole(made, arrived.data)
+            os.rename(made.name, path)
+            arrived.kept = True
+            return StoredFile(io.FileIO(path, "rb"), _folders(path))
+        if not isinstance(arrived, ArrivedFile):
+            raise TypeError(f"{arrived!r} is another spool's")
+        os.rename(arrived.path, path)
+        arrived.kept, arrived.path = True, path
+        return StoredFile(arrived.file, _folders(path))
+
+    def _segment(self, shelf: Shelf, request: RequestId) -> Segment:
+        now = shelf.segment
+        if now is not None and now.problem is None and now.end < SEGMENT_BYTES:
+            return now
+        path = shelf.folder / f"segment-{shelf.number}"
+        shelf.number += 1
+        shelf.segment = Segment(f"requests/{request}/{path.name}", path, _folders(path))
+        return shelf.segment
+
+    def _shelf(self, request: RequestId) -> Shelf:
+        if request not in self._shelves:
+            folder = self._request_folder(request)
+            folder.mkdir(exist_ok=True)
+            self._shelves[request] = _found_shelf(folder, request)
+        return self._shelves[request]
+
+    def _request_folder(self, request: str) -> Path:
+        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9._-]*", request):
+            raise ValueError(f"{request!r} cannot name a folder")
+        return self.folder / "requests" / request
+
+    def locate(self, place: Place) -> Path:
+        path = PurePosixPath(place.path)
+        if path.is_absolute() or ".." in path.parts or "\0" in place.path or not path.parts:
+            raise TransferFailed(f"{place.path!r} is no place in the spool")
+        return self.folder / path
+
+    def open(self, place: Place) -> BinaryIO:
+        return _open_window(self.locate(place), place)
+
+    # Gone
+
+    def drop(self, request: RequestId, places: Sequence[Place]) -> None:
+        folder = self._request_folder(request)
+        for each in places:
+            path = self.locate(each)
+            if path.parent == folder and path.name.startswith("run-"):
+                self._room.give(each.size)
+                self._shelf(request).size -= each.size
+                self._unlink(path)
+
+    def forget(self, request: RequestId) -> "Deferred[None]":
+        if not self._request_folder(request).exists():
+            return self._in_thread(lambda: None)
+        shelf = self._shelf(request)
+        del self._shelves[request]
+        if shelf.segment is not None:
+            shelf.segment.close()
+        self._room.give(shelf.size)
+        gone = self._new_path()
+        # At once, so that the request's name is free; what is in arriving/ is swept at the next start.
+        os.rename(shelf.folder, gone)
+        return self._in_thread(lambda: shutil.rmtree(gone))
+
+    def _unlink(self, path: Path) -> None:
+        done = self._in_thread(lambda: path.unlink(missing_ok=True))
+        done.addErrback(lambda failure: log.failure("{path} stays behind", failure, path=str(path)))
+
+    def sweep(
+        self, requests: Iterable[RequestId], places: Iterable[Place], *, blobs: Iterable[str] = ()
+    ) -> None:
+        kept, named, wanted = set(requests), {each.path for each in places}, set(blobs)
+        for path in (self.folder / "arriving").iterdir():
+            _remove(path)
+        for path in (self.folder / "blobs").iterdir():
+            if path.name not in wanted:
+                _remove(path)
+        for folder in (self.folder / "requests").iterdir():
+            if folder.name not in kept:
+                _remove(folder)
+        for path in (self.folder / "requests").glob("*/run-*"):
+            if path.relative_to(self.folder).as_posix() not in named:
+                _remove(path)
+        self._room.used = _bytes_below(self.folder)
+
+    # Programs
+
+    def keep_blob(self, arrived: Arrived) -> Syncable:
+        path = self._blob(arrived.digest)
+        _check_unkept(arrived)
+        if path.exists():
+            arrived.discard()
+            return StoredFile(io.FileIO(path, "rb"), _folders(path))
+        try:
+            return self._settle(arrived, path)
+        except OSError as problem:
+            raise unwritten(problem) from problem
+
+    def has_blob(self, digest: str) -> bool:
+        return _is_digest(digest) and self._blob(digest).exists()
+
+    def blob_size(self, digest: str) -> int:
+        with self.open_blob(digest) as file:
+            return file.seek(0, os.SEEK_END)
+
+    def open_blob(self, digest: str) -> BinaryIO:
+        try:
+            return open(self._blob(digest), "rb")
+        except OSError as problem:
+            raise TransferFailed(f"No program with digest {digest} is here") from problem
+
+    def _blob(self, digest: str) -> Path:
+        if not _is_digest(digest):
+            raise TransferFailed(f"{digest!r} is no SHA-256 in hex")
+        return self.folder / "blobs" / digest
+
+
+def _in_pool_of(reactor: IReactorThreads) -> InThread:
+    return lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work)
+
+
+def _found_shelf(folder: Path, request: RequestId) -> Shelf:
+    """What an earlier life has left; its newest segment goes on."""
+    found = {int(each[2]): each[0] for each in map(NUMBERED.fullmatch, os.listdir(folder)) if each}
+    shelf = Shelf(folder, _bytes_below(folder), max(found, default=-1) + 1, None)
+    segments = [number for number, name in found.items() if name.startswith("segment-")]
+    if segments:
+        path = folder / found[max(segments)]
+        end = path.stat().st_size
+        shelf.segment = Segment(f"requests/{request}/{path.name}", path, _folders(path), end)
+    return shelf
+
+
+def _folders(path: Path) -> tuple[Path, Path]:
+    """The folders that must be synced for a new file's name to stay."""
+    return path.parent, path.parent.parent
+
+
+def _open_window(path: Path, place: Place) -> BinaryIO:
+    try:
+        file = io.FileIO(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
+    except OSError as problem:
+        raise TransferFailed(f"{place.path!r} of the spool cannot be read ({why(problem)})") from problem
+    size = os.fstat(file.fileno()).st_size
+    if size < place.offset + place.size:
+        file.close()
+        raise TransferFailed(f"{place.path!r} of the spool ends at {size}, before {place}")
+    return window(file, place.offset, place.size)
+
+
+def _check_unkept(arrived: Arrived) -> None:
+    if not isinstance(arrived, ArrivedBytes | ArrivedFile) or arrived.kept:
+        raise ValueError(f"{arrived!r} is kept already, given up or another spool's")
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(each.lstat().st_size for each in folder.rglob("*") if each.is_file())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _is_digest(text: str) -> bool:
+    return re.fullmatch("[0-9a-f]{64}", text) is not None
+
+
+__all__ = ["FolderSpool", "MemorySpool"]

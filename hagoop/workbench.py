@@ -1,0 +1,230 @@
+"""Where a worker runs programs and makes what it commits: scratch folders, shipped files, sorting."""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import TypeVar
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.threads import deferToThreadPool
+
+from hagoop.answers import copy_chunks
+from hagoop.errors import TransferFailed, WorkerUnfit
+from hagoop.feeding import Feed
+from hagoop.interfaces import IWorkerReactor
+from hagoop.jobs import Assignment, Piece, Shipped
+from hagoop.launching import run_environment
+from hagoop.process import Ended, Run, Running, launch
+from hagoop.shipping import place_files, to_argv
+from hagoop.sorting import KeySorter, Packed, pack
+from hagoop.transfer import Transfer
+
+T = TypeVar("T")
+NOTHING = Packed(0, hashlib.sha256().hexdigest())
+
+
+@frozen
+class Task:
+    """One run of one command: what an assignment's job, or its combiner, needs.
+
+    :param phase: ``map``, ``combine`` or ``reduce``.
+    """
+
+    command: str
+    phase: str
+    assignment: Assignment
+    piece: Piece | None
+    feed: Feed
+
+
+@define(eq=False)
+class Workbench:
+    """A worker's scratch folder and what is done in it.
+
+    :ivar search: the worker's ``PATH``.
+    """
+
+    reactor: IWorkerReactor
+    scratch: Path
+    search: str
+    _sorter: KeySorter = field(init=False)
+    _numbers: Iterator[int] = field(factory=count)
+    _fetching: dict[str, DeferredLock] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        (self.scratch / "programs").mkdir(parents=True)
+        self._sorter = KeySorter(self.reactor, self.scratch)
+
+    async def in_thread(self, function: Callable[..., T], *arguments: object) -> T:
+        """Call something that blocks."""
+        called: Deferred[T] = deferToThreadPool(
+            self.reactor, self.reactor.getThreadPool(), function, *arguments
+        )
+        return await called
+
+    def new_path(self, kind: str) -> Path:
+        """A path that nobody uses."""
+        return self.scratch / f"{kind}-{next(self._numbers)}"
+
+    def discard(self, *paths: Path) -> None:
+        """Remove files and folders, soon."""
+        gone = deferToThreadPool(self.reactor, self.reactor.getThreadPool(), _remove, paths)
+        gone.addErrback(lambda _: None)
+
+    # Shipped files
+
+    async def fetch_programs(self, assignment: Assignment, transfer: Transfer) -> None:
+        """Fetch what an assignment's programs need, once.
+
+        :raises TransferFailed: it does not come, or comes with another digest.
+        """
+        for each in assignment.program.files:
+            lock = self._fetching.setdefault(each.digest, DeferredLock())
+            await lock.run(self._fetch, each, assignment, transfer)
+
+    async def _fetch(self, shipped: Shipped, assignment: Assignment, transfer: Transfer) -> None:
+        target = self._program(shipped)
+        if target.exists():
+            return
+        beside = self.new_path("program")
+        digest = hashlib.sha256()
+        with _room(), open(beside, "wb") as file:
+
+            def write(data: bytes) -> None:
+                digest.update(data)
+                file.write(data)
+
+            await transfer.get(f"programs/{shipped.digest}", assignment.grant, write)
+        if digest.hexdigest() != shipped.digest:
+            self.discard(beside)
+            raise TransferFailed(f"{shipped.path} came with another digest than announced")
+        os.replace(beside, target)
+
+    def _program(self, shipped: Shipped) -> Path:
+        name = hashlib.sha256(shipped.digest.encode()).hexdigest()
+        return self.scratch / "programs" / f"{name}{'-x' if shipped.executable else ''}"
+
+    def forget_programs(self, wanted: set[str]) -> None:
+        """Drop what no request needs any more.  ``wanted``: paths that stay, by digest."""
+        kept = {hashlib.sha256(each.encode()).hexdigest() for each in wanted}
+        known = (self.scratch / "programs").iterdir()
+        self.discard(*[each for each in known if each.name.removesuffix("-x") not in kept])
+        self._fetching = {each: lock for each, lock in self._fetching.items() if each in wanted}
+
+    # Running
+
+    async def run(self, task: Task, stdout: Path, started: Callable[[Running], None]) -> Ended:
+        """One run in a private folder, which is gone afterwards.
+
+        :raises JobError: it failed.
+        """
+        folder = self.new_path("run")
+        program = task.assignment.program
+        files = [(each, self._program(each)) for each in program.files]
+        with _room():
+            if files:
+                await self.in_thread(_make_folder, folder, files)
+            else:
+                folder.mkdir()
+        environment = run_environment(task.assignment, task.phase, task.piece, folder, self.search)
+        run = Run(
+            argv=to_argv(task.command),
+            folder=folder,
+            env=environment,
+            stdin=task.feed,
+            stdout=stdout,
+            stdout_limit=task.assignment.output_bytes,
+            timeout_seconds=program.timeout_seconds,
+            ok_status=program.ok_status,
+        )
+        running = launch(self.reactor, run)
+        started(running)
+        try:
+            return await running.ended
+        finally:
+            self.discard(folder)
+
+    async def copy(self, feed: Feed, target: Path) -> None:
+        """What ``cat`` would do with lines: the mapper of a request that has none."""
+        with _room():
+            await self.in_thread(_copy_lines, feed, target)
+
+    # Making what is committed
+
+    async def sort(self, raw: Path) -> Path:
+        """Sort by key; the unsorted file is gone afterwards."""
+        target = self.new_path("sorted")
+        await self._sorter.sort(raw, target)
+        self.discard(raw)
+        return target
+
+    async def merge(self, parts: list[Path]) -> Path:
+        """Merge sorted files, ties in the order given."""
+        target = self.new_path("merged")
+        await self._sorter.merge(parts, target)
+        return target
+
+    async def pack(self, sorted_file: Path) -> tuple[Path, Packed]:
+        """Make a sorted run; the sorted file is gone afterwards."""
+        target = self.new_path("packed")
+        with _room():
+            packed = await self.in_thread(pack, sorted_file, target)
+        self.discard(sorted_file)
+        return target, packed
+
+    async def measure(self, file: Path) -> Packed:
+        """Size and digest of a file that is committed as it is."""
+        return await self.in_thread(_measure, file)
+
+
+def _make_folder(folder: Path, files: list[tuple[Shipped, Path]]) -> None:
+    folder.mkdir()
+    place_files(files, folder)
+
+
+def _remove(paths: tuple[Path, ...]) -> None:
+    for each in paths:
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each, ignore_errors=True)
+        else:
+            each.unlink(missing_ok=True)
+
+
+def _copy_lines(feed: Feed, target: Path) -> None:
+    with open(feed.path, "rb") as source, open(target, "wb") as copy:
+        source.seek(feed.offset)
+        left = feed.end - feed.offset
+        last = b"\n"
+        while left:
+            chunk = source.read(min(left, 1 << 20))
+            if not chunk:
+                raise TransferFailed("its input ended early")
+            copy.write(chunk)
+            left, last = left - len(chunk), chunk[-1:]
+        if last != b"\n":
+            copy.write(b"\n")
+
+
+def _measure(file: Path) -> Packed:
+    digest = hashlib.sha256()
+    with open(file, "rb") as source:
+        copy_chunks(source, digest.update)
+        return Packed(source.tell(), digest.hexdigest())
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """A full disk is no fault of the program: this worker is unfit."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise WorkerUnfit("no room left on this worker's disk") from error
+        raise

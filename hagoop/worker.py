@@ -1,0 +1,435 @@
+"""The worker: keeps a connection to its server, and its slots at work.
+
+Works outlive the connection: when it breaks, programs run on, and ``Join`` says what is still held.
+"""
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar, cast
+
+from attrs import define, field
+from twisted.application.internet import ClientService, backoffPolicy
+from twisted.application.service import IService, MultiService
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+)
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure as TwistedFailure
+from zope.interface import implementer
+
+from hagoop import commands
+from hagoop.disk import StateLock, lock_state
+from hagoop.errors import HaGoopError, WorkerLost
+from hagoop.experience import JobSizer
+from hagoop.interfaces import IWorkerReactor
+from hagoop.jobs import Assignment, AssignmentId, Failure, Finished, Kept, Phase, RequestId
+from hagoop.links import Link
+from hagoop.options import WorkerConfig
+from hagoop.piecework import Work
+from hagoop.transfer import Transfer
+from hagoop.workbench import Workbench
+
+log = Logger()
+T = TypeVar("T")
+KEEPALIVE_SECONDS = 5.0
+ROUND_TRIP_SECONDS = 0.05
+"""How long before the end of an assignment the next is asked for."""
+FIRST_RETRY_SECONDS = 0.5
+MOST_RETRY_SECONDS = 30.0
+AFTER_FAILURE_SECONDS = 1.0
+
+
+class WorkerLink(Link):
+    """The worker's end of its connection."""
+
+    def __init__(self, worker: "Worker") -> None:
+        super().__init__()
+        self._worker = worker
+        self.most_calls += 2 * worker.config.slots
+
+    @commands.Cancel.responder
+    def cancel(self, assignment: str, reason: str) -> Any:
+        """``Cancel``: answered when the program is gone."""
+        cancelled = Deferred.fromCoroutine(self._worker.cancel(AssignmentId(assignment), reason))
+        return cancelled.addCallback(lambda _: {})
+
+    @commands.TakeBack.responder
+    def take_back(self, assignment: str, end: int) -> dict[str, object]:
+        """``TakeBack``."""
+        return {"end": self._worker.take_back(AssignmentId(assignment), end)}
+
+    @commands.Forget.responder
+    def forget(self, request: str) -> dict[str, object]:
+        """``Forget``."""
+        self._worker.forget(RequestId(request))
+        return {}
+
+    def connectionLost(self, reason: TwistedFailure = connectionDone) -> None:
+        """The worker goes on without."""
+        super().connectionLost(reason)
+        self._worker.link_lost(self)
+
+
+class _LinkFactory(Factory):
+    noisy = False
+
+    def __init__(self, worker: "Worker") -> None:
+        self._worker = worker
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol:
+        return WorkerLink(self._worker)
+
+
+@implementer(IStreamClientEndpoint)
+@define
+class FirstThatAnswers:
+    """Several servers, tried in turn at each attempt to connect."""
+
+    endpoints: Sequence[IStreamClientEndpoint]
+
+    def connect(self, protocolFactory: IProtocolFactory) -> "Deferred[IProtocol]":
+        """Connect to the first that takes a connection."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        for endpoint in self.endpoints[:-1]:
+            # Whatever was wrong with it, the next may do.
+            with suppress(Exception):
+                return await endpoint.connect(factory)
+        return await self.endpoints[-1].connect(factory)
+
+
+Asked = tuple[WorkerLink, Assignment]
+
+
+@define(eq=False)
+class AskAhead:
+    """Asks for a slot's next assignment shortly before the present one ends, or then."""
+
+    reactor: IWorkerReactor
+    asking: "Callable[[], Deferred[Asked]]"
+    _asked: "Deferred[Asked] | None" = None
+    _call: IDelayedCall | None = None
+
+    def ask_in(self, seconds: float) -> None:
+        """The last job has begun and should take so long."""
+        if self._asked is None:
+            self._call = self.reactor.callLater(max(0.0, seconds - ROUND_TRIP_SECONDS), self.ask)
+
+    def ask(self) -> "Deferred[Asked]":
+        """Ask, once."""
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        if self._asked is None:
+            self._asked = self.asking()
+        return self._asked
+
+
+@define(eq=False)
+class Worker:
+    """What a worker does, apart from connecting."""
+
+    reactor: IWorkerReactor
+    config: WorkerConfig
+    bench: Workbench
+    process: str = field(factory=lambda: secrets.token_hex(8))
+    transfer: Transfer = field(init=False)
+    link: WorkerLink | None = None
+    works: dict[AssignmentId, Work] = field(factory=dict)
+    _sizers: dict[tuple[RequestId, Phase], JobSizer] = field(factory=dict)
+    _programs: dict[RequestId, set[str]] = field(factory=dict)
+    _back: list["Deferred[None]"] = field(factory=list)
+    _slots: list["Deferred[None]"] = field(factory=list)
+    _asks: set["Deferred[Asked]"] = field(factory=set)
+    lost: "Callable[[], None]" = field(default=lambda: None)
+    _beats: LoopingCall | None = None
+    _quiet: float = 0.0
+    _stopping: bool = False
+
+    # The connection
+
+    async def join(self, link: WorkerLink) -> None:
+        """A connection was made: say who we are and what we hold.
+
+        :raises PeerError: the server will not have us.
+        """
+        held = list(self.works.values())
+        answer = await link.call(
+            commands.Join,
+            version=commands.PROTOCOL_VERSION,
+            role="worker",
+            identity=self._identity(),
+            process=self.process,
+            name=self.config.name,
+            slots=self.config.slots,
+            held=tuple(each.held for each in held),
+        )
+        self._keep_identity(answer["identity"])
+        self._connect_bytes(link, answer["web_port"])
+        self._go_on(held, answer["kept"])
+        self.link = link
+        self._set_beats(answer["beat_seconds"])
+        log.info("joined {peer} as {identity}", peer=link.peer, identity=answer["identity"])
+        for each in self._take_waiting():
+            each.callback(None)
+
+    def _take_waiting(self) -> list["Deferred[None]"]:
+        waiting, self._back = self._back, []
+        return waiting
+
+    def _connect_bytes(self, link: WorkerLink, port: int) -> None:
+        """Bytes come from the host that we reached."""
+        address: Any = link.transport.getPeer() if link.transport is not None else None
+        self.transfer = Transfer(self.reactor, getattr(address, "host", "127.0.0.1"), port)
+
+    def _go_on(self, held: Sequence[Work], kept: Sequence[Kept | None]) -> None:
+        for work, again in zip(held, kept, strict=True):
+            if self.works.pop(work.id, None) is None:
+                continue
+            if again is None:
+                Deferred.fromCoroutine(work.cancel("it is not ours any more"))
+            else:
+                work.kept(again.id, again.grant)
+                self.works[again.id] = work
+
+    def link_lost(self, link: WorkerLink) -> None:
+        """The connection is gone; what runs, runs on."""
+        if link is self.link:
+            self.link = None
+            log.info("the server is gone; {count} assignments go on", count=len(self.works))
+            self.lost()
+
+    async def back(self) -> None:
+        """Wait for the connection."""
+        while self.link is None:
+            waiting: Deferred[None] = Deferred(lambda gone: self._back.remove(gone))
+            self._back.append(waiting)
+            await waiting
+
+    async def commit(self, job: Finished) -> tuple[bool, int]:
+        """Send ``Commit``.
+
+        :raises WorkerLost: the connection is away.
+        """
+        if self.link is None:
+            raise WorkerLost("the connection is away")
+        answer = await self.link.call(commands.Commit, job=job)
+        return answer["accepted"], answer["front"]
+
+    # Identity
+
+    def _identity(self) -> str:
+        try:
+            return (self.config.state / "identity").read_text().strip()
+        except FileNotFoundError:
+            return ""
+
+    def _keep_identity(self, identity: str) -> None:
+        if identity != self._identity():
+            beside = self.config.state / "identity.new"
+            beside.write_text(identity + "\n")
+            os.replace(beside, self.config.state / "identity")
+
+    # Beats
+
+    def _set_beats(self, seconds: float) -> None:
+        if self._beats is None:
+            self._beats = LoopingCall(self._beat)
+            self._beats.clock = self.reactor
+        if not self._beats.running or self._beats.interval != seconds:
+            if self._beats.running:
+                self._beats.stop()
+            self._beats.start(seconds, now=False)
+
+    def _beat(self) -> None:
+        seen = tuple(each.seen for each in self.works.values())
+        interval = self._beats.interval if self._beats is not None else None
+        self._quiet = 0.0 if seen else self._quiet + (interval or 0.0)
+        if self.link is not None and (seen or self._quiet >= KEEPALIVE_SECONDS):
+            self._quiet = 0.0
+            self.link.tell(commands.Beat, seen=seen)
+
+    # Slots
+
+    def start(self) -> None:
+        """Put the slots to work."""
+        for number in range(self.config.slots):
+            slot = Deferred.fromCoroutine(self._slot(number))
+            slot.addErrback(self._slot_broken, number)
+            self._slots.append(slot)
+
+    def _slot_broken(self, reason: TwistedFailure, number: int) -> None:
+        if not reason.check(CancelledError):
+            log.failure("slot {number} broke", reason, number=number)
+
+    async def _slot(self, number: int) -> None:
+        asked = self._ask_for(number)
+        while not self._stopping:
+            link, assignment = await asked
+            if link is not self.link:
+                # What was leased over a connection that broke since is somebody else's now.
+                asked = self._ask_for(number)
+                continue
+            work = self._begin(assignment)
+            ahead = AskAhead(self.reactor, lambda: self._ask_for(number))
+            work.last_begun.addCallback(ahead.ask_in)
+            failure = await self._work(work)
+            if failure is not None:
+                await self._report(failure)
+            asked = ahead.ask()
+
+    def _ask_for(self, number: int) -> "Deferred[Asked]":
+        asked = Deferred.fromCoroutine(self._ask(number))
+        self._asks.add(asked)
+        return asked.addBoth(self._asked, asked)
+
+    def _asked(self, result: T, asked: "Deferred[Asked]") -> T:
+        self._asks.discard(asked)
+        return result
+
+    async def _ask(self, number: int) -> Asked:
+        while True:
+            await self.back()
+            link = self.link
+            if link is None:
+                continue
+            try:
+                answer = await link.call(commands.Ask, slot=number)
+            except HaGoopError as error:
+                log.debug("slot {number}: {error}", number=number, error=error)
+                await self._pause(AFTER_FAILURE_SECONDS)
+                continue
+            return link, answer["assignment"]
+
+    def _begin(self, assignment: Assignment) -> Work:
+        key = assignment.request, assignment.phase
+        sizer = self._sizers.setdefault(key, JobSizer())
+        self._programs[assignment.request] = {each.digest for each in assignment.program.files}
+        work = Work(assignment, self.bench, self, self.reactor, sizer)
+        self.works[assignment.id] = work
+        return work
+
+    async def _work(self, work: Work) -> Failure | None:
+        try:
+            return await work.run()
+        finally:
+            self.works.pop(work.id, None)
+
+    async def _report(self, failure: Failure) -> None:
+        log.info("{id} failed: {message}", id=failure.id, message=failure.message)
+        if self.link is not None:
+            with suppress(HaGoopError):
+                await self.link.call(commands.Fail, failure=failure)
+        await self._pause(AFTER_FAILURE_SECONDS if failure.kind == "TRANSFER_FAILED" else 0.0)
+
+    async def _pause(self, seconds: float) -> None:
+        await deferLater(self.reactor, seconds)
+
+    # What the server says
+
+    async def cancel(self, assignment: AssignmentId, reason: str) -> None:
+        """``Cancel``."""
+        work = self.works.get(assignment)
+        if work is not None:
+            await work.cancel(reason)
+
+    def take_back(self, assignment: AssignmentId, end: int) -> int:
+        """``TakeBack``: from what we do not hold, everything is free."""
+        work = self.works.get(assignment)
+        return end if work is None else work.take_back(end)
+
+    def forget(self, request: RequestId) -> None:
+        """``Forget``."""
+        for phase in Phase:
+            self._sizers.pop((request, phase), None)
+        if self._programs.pop(request, None):
+            self.bench.forget_programs(set().union(*self._programs.values()))
+
+    # The end
+
+    async def stop(self) -> None:
+        """Say that we leave, and end all programs."""
+        self._stopping = True
+        if self._beats is not None and self._beats.running:
+            self._beats.stop()
+        if self.link is not None:
+            self.link.tell(commands.Leaving, unbegun=())
+        works = list(self.works.values())
+        await DeferredList([Deferred.fromCoroutine(each.cancel("the worker leaves")) for each in works])
+        waiting: list[Deferred[Any]] = [*self._asks, *self._slots, *self._take_waiting()]
+        for each in waiting:
+            each.cancel()
+        await DeferredList(self._slots)
+        if hasattr(self, "transfer"):
+            await self.transfer.close()
+
+
+class WorkerService(MultiService):
+    """A worker as ``twistd`` runs it."""
+
+    def __init__(self, reactor: IWorkerReactor, config: WorkerConfig) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._config = config
+        self._lock: StateLock | None = None
+
+    def startService(self) -> None:
+        """Lock the state folder, then connect."""
+        self._lock = lock_state(self._config.state)
+        if self._config.nice:
+            os.nice(self._config.nice)
+        scratch = self._config.state / "scratch"
+        bench = Workbench(self._reactor, scratch, os.environ.get("PATH", os.defpath))
+        self.worker = Worker(self._reactor, self._config, bench)
+        self.worker.lost = self._server_lost
+        endpoints = [clientFromString(self._reactor, each) for each in self._config.servers]
+        self._client = ClientService(
+            FirstThatAnswers(endpoints),
+            _LinkFactory(self.worker),
+            retryPolicy=backoffPolicy(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS),
+            clock=self._reactor,
+            prepareConnection=self._prepare,
+        )
+        self._client.setServiceParent(self)
+        self.worker.start()
+        super().startService()
+
+    async def _prepare(self, link: IProtocol) -> None:
+        try:
+            await self.worker.join(cast(WorkerLink, link))
+        except HaGoopError as error:
+            log.error("could not join {peer}: {error}", peer=cast(WorkerLink, link).peer, error=error)
+            raise
+
+    def _server_lost(self) -> None:
+        if self._config.leave_with_server and self.running:
+            self._reactor.stop()
+
+    async def _stop(self) -> None:
+        await self.worker.stop()
+        await super().stopService()
+        shutil.rmtree(self.worker.bench.scratch, ignore_errors=True)
+        if self._lock is not None:
+            self._lock.release()
+
+    def stopService(self) -> "Deferred[None]":
+        """Leave; fires when all programs are gone."""
+        return Deferred.fromCoroutine(self._stop())
+
+
+def make_worker_service(reactor: IWorkerReactor, config: WorkerConfig) -> IService:
+    """A worker that is not started yet."""
+    service: IService = WorkerService(reactor, config)
+    return service
+

@@ -1,0 +1,144 @@
+"""``twistd hagoop-worker``: its options, and how they become a service."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import ClassVar, cast
+
+from twisted.application.service import IService
+from twisted.internet.endpoints import clientFromString
+from twisted.logger import Logger
+from twisted.python.usage import UsageError
+
+from hagoop.disk import lock_state
+from hagoop.interfaces import IWorkerReactor
+from hagoop.options import (
+    COMMAND_PORT,
+    ProgramOptions,
+    WorkerConfig,
+    check_endpoint,
+    client_endpoint_strings,
+    free_state_folder,
+    host_name,
+    is_loopback,
+    name_files,
+    parse_count,
+    parse_name,
+    parse_size,
+    processor_count,
+    state_folder,
+    twistd_argv,
+)
+
+log = Logger()
+
+
+class Options(ProgramOptions):
+    """What ``hagoop-worker`` may be told.
+
+    :ivar config: all of it, once it is known to be sound.
+    """
+
+    program = "hagoop-worker"
+    longdesc = "A worker of HaGoop: runs the programs of requests on lines that a server leases to it."
+    config: WorkerConfig
+
+    optParameters: ClassVar[list[list[object]]] = [
+        ["server", None, None, "ADDRESS[,ADDRESS] [default: $HAGOOP_SERVER, else this machine]"],
+        ["slots", None, None, "Programs to run at a time [default: one per processor]"],
+        ["name", None, None, "What people see [default: this machine's name]"],
+        ["state", None, None, "Folder of identity and scratch [default: ~/.local/state/hagoop/worker]"],
+        ["nice", None, "0", "How far programs stand back for others: 0 to 19"],
+        ["memory", None, None, "Most memory for programs: 500M, 4GiB"],
+        ["disk", None, None, "Most disk for scratch: 500M, 4GiB"],
+    ]
+    optFlags: ClassVar[list[list[object]]] = [
+        ["allow-root", None, "As root, serve a server on another machine too"],
+        ["leave-with-server", None, "End when the server goes away"],
+    ]
+
+    def postOptions(self) -> None:
+        """Check all that can be checked now, choose a free state folder, and name twistd's files."""
+        servers = self._servers()
+        if not self["allow-root"]:
+            become = (self.twistd or {}).get("uid")
+            refuse_root(servers, os.geteuid() if become is None else become)
+        state, number = self._state()
+        self.config = WorkerConfig(
+            servers=servers,
+            slots=self.read_if_given("slots", _slots) or processor_count(),
+            name=self.read_if_given("name", parse_name) or host_name(),
+            state=state,
+            nice=self.read("nice", _niceness),
+            memory_bytes=self.read_if_given("memory", parse_size),
+            disk_bytes=self.read_if_given("disk", parse_size),
+            allow_root=bool(self["allow-root"]),
+            leave_with_server=bool(self["leave-with-server"]),
+        )
+        self.refuse_unusable(state, lock_state)
+        name_files(self.twistd, self.program, number)
+
+    def _servers(self) -> tuple[str, ...]:
+        named = ""
+        if self["server"] is None:
+            named = "HAGOOP_SERVER"
+            self["server"] = os.environ.get(named) or f"127.0.0.1:{COMMAND_PORT}"
+        return self.read("server", _client_endpoints, named)
+
+    def _state(self) -> tuple[Path, int]:
+        folder, chosen = state_folder(self["state"], "worker", os.environ)
+        return (folder, 1) if chosen else free_state_folder(folder)
+
+
+def refuse_root(servers: tuple[str, ...], user: object) -> None:
+    """Raise ``UsageError`` if the programs of another machine would run as root."""
+    strange = [each for each in servers if not is_loopback(each)]
+    if strange and user == 0:
+        raise UsageError(
+            f"--server: {strange[0]} is not on this machine, and its programs would run as root here;"
+            " start the worker as another user, or add --allow-root"
+        )
+
+
+def _slots(text: str) -> int:
+    return parse_count(text, 1, 4096)
+
+
+def _niceness(text: str) -> int:
+    return parse_count(text, 0, 19)
+
+
+def _client_endpoints(text: str) -> tuple[str, ...]:
+    from twisted.internet import reactor
+
+    endpoints = client_endpoint_strings(text)
+    for endpoint in endpoints:
+        check_endpoint(lambda it: clientFromString(reactor, it), endpoint)
+    return endpoints
+
+
+def makeService(options: Options, reactor: IWorkerReactor | None = None) -> IService:
+    """Build the worker.  A reactor that is passed in keeps its own clock."""
+    from hagoop.worker import make_worker_service
+
+    if os.geteuid() == 0:
+        log.warn("this worker runs the programs of requests as root")
+    return make_worker_service(reactor or _monotonic_reactor(), options.config)
+
+
+def _monotonic_reactor() -> IWorkerReactor:
+    """Twisted's reactor, whose own clock would follow every step of the wall clock."""
+    from twisted.internet import reactor
+
+    found = cast(IWorkerReactor, reactor)
+    found.seconds = time.monotonic  # type: ignore[method-assign]
+    return found
+
+
+def main() -> None:
+    """The script ``hagoop-worker``: the same as ``twistd hagoop-worker``."""
+    from twisted.scripts.twistd import run
+
+    sys.argv = twistd_argv(Options.program, sys.argv[1:])
+    run()

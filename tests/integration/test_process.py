@@ -1,0 +1,325 @@
+"""Real programs, run and watched."""
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from hagoop.errors import (
+    JobError,
+    OutputTooLarge,
+    ProgramFailed,
+    ProgramHung,
+    TransferFailed,
+    WorkerUnfit,
+)
+from hagoop.feeding import Feed
+from hagoop.jobs import Counter
+from hagoop.process import Run, Running, launch
+
+ENV = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run of a shell command over lines, with short limits."""
+    (tmp_path / "folder").mkdir()
+
+    def make(command: str, data: bytes | None = None, **changes: object) -> Run:
+        feed = None
+        if data is not None:
+            (tmp_path / "in").write_bytes(data)
+            feed = Feed(tmp_path / "in", 0, len(data))
+        argv = ("/bin/sh", "-c", command)
+        plain = Run(argv, tmp_path / "folder", ENV, feed, tmp_path / "out", grace_seconds=0.3)
+        return evolve(plain, **changes)
+
+    return make
+
+
+def start(run: Run) -> Running:
+    from twisted.internet import reactor
+
+    return launch(reactor, run)
+
+
+async def until(condition) -> None:
+    """Turn by turn of the reactor; a test's own deadline ends what never comes."""
+    from twisted.internet import reactor
+    from twisted.internet.task import deferLater
+
+    while not condition():
+        await deferLater(reactor, 0.005)
+
+
+def alive(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
+
+
+async def failure(run: Run, kind: type[Exception]) -> Exception:
+    with pytest.raises(kind) as caught:
+        await start(run).ended
+    assert type(caught.value) is kind
+    return caught.value
+
+
+async def test_program_maps_its_lines(run, tmp_path):
+    """Input through a pipe, output in the file, both with their last newline."""
+    ended = await start(run("cat; printf end", b"a\0b\r\n\n\xffc")).ended
+    assert (tmp_path / "out").read_bytes() == b"a\0b\r\n\n\xffc\nend\n"
+    assert (ended.status, ended.bytes_out, ended.log, ended.counters) == (0, 13, "", ())
+    assert ended.seconds >= 0
+
+
+async def test_part_of_a_file_is_fed(run, tmp_path):
+    """From an offset to an end; taken tells how far."""
+    whole = run("cat", b"one\ntwo\nthree\n")
+    running = start(evolve(whole, stdin=Feed(tmp_path / "in", 4, 8)))
+    await running.ended
+    assert (tmp_path / "out").read_bytes() == b"two\n"
+    assert (running.taken, running.bytes_out) == (8, 4)
+
+
+async def test_much_passes_through_a_pipe(run, tmp_path):
+    """More than pipes hold, in both directions, byte for byte."""
+    data = os.urandom(5_000_000)
+    await start(run("test -p /dev/stdin && cat", data)).ended
+    assert (tmp_path / "out").read_bytes().removesuffix(b"\n") == data.removesuffix(b"\n")
+
+
+async def test_no_input_is_the_null_device(run):
+    """A program without a feed reads nothing."""
+    assert (await start(run("cat")).ended).bytes_out == 0
+
+
+async def test_folder_and_environment_are_the_runs_own(run, tmp_path):
+    """Nothing of the worker's environment is seen."""
+    env = {**ENV, "GREETING": "h\udcffllo"}
+    await start(run("pwd; printf '%s\\n' \"$GREETING\" \"${HOME-none}\"", env=env)).ended
+    assert (tmp_path / "out").read_bytes() == os.fsencode(tmp_path / "folder") + b"\nh\xffllo\nnone\n"
+
+
+async def test_program_that_reads_little_has_not_failed(run, tmp_path):
+    """It may close its input, go on, and print."""
+    await start(run("head -n 1; exec <&-; echo more", b"line\n" * 200_000)).ended
+    assert (tmp_path / "out").read_bytes() == b"line\nmore\n"
+
+
+async def test_stderr_is_log_and_reports(run):
+    """Counters, status and the rest."""
+    said = "echo hi; echo reporter:counter:a,b,2; echo reporter:status:s"
+    ended = await start(run(f"({said}) >&2")).ended
+    assert (ended.log, ended.counters, ended.status_text) == ("hi\n", (Counter("a", "b", 2),), "s")
+
+
+async def test_exit_status_is_told(run):
+    """With the end of what was said."""
+    error = await failure(run("echo oh no >&2; exit 3"), ProgramFailed)
+    assert str(error) == "it ended with exit status 3"
+    assert (error.status, error.signal, error.stderr) == (3, None, b"oh no\n")
+
+
+async def test_silent_status_one_gets_a_hint(run):
+    """As grep gives it when nothing matched; not when it said anything."""
+    error = await failure(run("grep nothing", b"a\n"), ProgramFailed)
+    hint = "grep, diff and cmp do so when nothing matched: --ok-status 0,1"
+    assert str(error) == f"it ended with exit status 1; {hint}"
+    assert str(await failure(run("echo a; exit 1"), ProgramFailed)) == "it ended with exit status 1"
+    assert str(await failure(run("echo a >&2; exit 1"), ProgramFailed)) == "it ended with exit status 1"
+
+
+async def test_status_that_is_allowed_is_success(run):
+    """Even those that mean a missing program otherwise."""
+    assert (await start(run("exit 127", ok_status=(0, 127))).ended).status == 127
+
+
+async def test_signal_is_named(run):
+    """By number and name."""
+    error = await failure(run("kill -SEGV $$"), ProgramFailed)
+    assert str(error) == "it was killed by signal 11 (SIGSEGV)"
+    assert (error.status, error.signal) == (None, 11)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("nosuch",), "nosuch is not on this machine"),
+        (("./plain",), "plain is not executable"),
+        (("./crlf",), "/usr/bin/python3\\r: the first line ends in CR LF; convert the file"),
+        (("./envcrlf",), "/usr/bin/env python3\\r: the first line ends in CR LF; convert the file"),
+        (("./lost",), "lost wants /usr/bin/nosuch, which is not on this machine"),
+        (("./envlost",), "nosuch is not on this machine"),
+        (("/bin/sh", "-c", "cat | nosuch"), "nosuch is not on this machine"),
+        (("/bin/sh", "-c", "exec ./plain"), "plain is not executable"),
+        (
+            ("/bin/sh", "-c", "./crlf"),
+            "/usr/bin/python3\\r: the first line ends in CR LF; convert the file",
+        ),
+        (("a=b",), "a=b is not on this machine"),
+        (("cat", "a\0b"), "cat cannot be started on this machine: embedded null byte"),
+    ],
+)
+async def test_missing_program_is_this_machines_lack(run, tmp_path, argv, said):
+    """One sentence, taken from the real words of env and the shell."""
+    texts = {
+        "plain": "#!/bin/sh\n",
+        "crlf": "#!/usr/bin/python3\r\n",
+        "envcrlf": "#!/usr/bin/env python3\r\n",
+        "lost": "#!/usr/bin/nosuch\n",
+        "envlost": "#!/usr/bin/env nosuch\n",
+    }
+    for name, text in texts.items():
+        (tmp_path / "folder" / name).write_bytes(text.encode())
+        (tmp_path / "folder" / name).chmod(0o644 if name == "plain" else 0o755)
+    assert str(await failure(run("", argv=argv), WorkerUnfit)) == said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads ELF")
+@pytest.mark.parametrize("argv", [("./map",), ("/bin/sh", "-c", "./map")])
+async def test_program_for_another_machine_is_told(run, tmp_path, argv):
+    """Directly, where libc gives it to a shell, and from a shell."""
+    head = bytearray(Path("/bin/cat").read_bytes())
+    head[18:20] = (2, 0)
+    (tmp_path / "folder" / "map").write_bytes(head)
+    (tmp_path / "folder" / "map").chmod(0o755)
+    error = await failure(run("", argv=argv), WorkerUnfit)
+    assert str(error).startswith("map is a program for machine 2, this machine is ")
+
+
+async def test_output_file_that_cannot_be_made(run, tmp_path):
+    """Told by ``ended``, as all else."""
+    error = await failure(run("true", stdout=tmp_path / "none" / "out"), WorkerUnfit)
+    assert str(error) == "/bin/sh cannot be started on this machine: No such file or directory"
+
+
+async def test_too_much_output_is_stopped(run):
+    """By the signal, or, where a program ignores it, by the size."""
+    said = "it printed more than 64 KiB in one run"
+    for command in ("yes", "trap '' XFSZ; yes || sleep 60", "exec yes"):
+        error = await failure(run(command, stdout_limit=65536, grace_seconds=0.1), OutputTooLarge)
+        assert str(error) == said
+
+
+async def test_output_at_the_limit_is_well(run):
+    """The bound itself may be reached."""
+    ended = await start(run("head -c 65536 /dev/zero | tr '\\0' '\\n'", stdout_limit=65536)).ended
+    assert ended.bytes_out == 65536
+
+
+async def test_other_file_too_large_is_told(run):
+    """The bound holds for every file that it writes."""
+    error = await failure(run("exec head -c 100000 /dev/zero > big", stdout_limit=65536), OutputTooLarge)
+    assert str(error) == "it wrote a file of more than 64 KiB in one run"
+
+
+async def test_hung_program_is_killed(run):
+    """Even if it burns CPU and writes to stderr, even if it ignores TERM."""
+    busy = "trap '' TERM; while :; do echo busy >&2; done"
+    error = await failure(run(busy, b"a\n", timeout_seconds=0.2), ProgramHung)
+    assert str(error) == "it took and printed nothing for 0.2 s"
+    assert b"busy\n" in error.stderr
+    assert b"bytes left out" in error.stderr
+
+
+async def test_slow_program_is_not_hung(run):
+    """Reading from the pipe is progress, even when the pipe has swallowed all."""
+    slow = "while read -r line; do sleep 0.15; done"
+    await start(run(slow, b"line\n" * 6, timeout_seconds=0.4)).ended
+
+
+async def test_printing_program_is_not_hung(run):
+    """So is printing."""
+    slow = "for i in 1 2 3 4 5 6; do sleep 0.15; echo $i; done"
+    await start(run(slow, timeout_seconds=0.4)).ended
+
+
+async def test_stop_takes_the_whole_tree(run, tmp_path):
+    """Children in the background, of subshells, and those that ignore TERM."""
+    pids = tmp_path / "pids"
+    pids.touch()
+    note = f"echo $$ >> {shlex.quote(str(pids))}"
+    child = f"{note}; while :; do sleep 60; done"
+    other = f"sh -c {shlex.quote(child)}"
+    running = start(run(f"trap '' TERM; ({other} &); {other} & {note}; wait; wait"))
+    await until(lambda: len(pids.read_text().split()) == 3)
+    gone = running.stop("the request was cancelled")
+    with pytest.raises(JobError, match=r"^the request was cancelled$"):
+        await running.ended
+    await gone
+    await until(lambda: not any(alive(int(pid)) for pid in pids.read_text().split()))
+    await running.stop("again")
+
+
+async def test_stop_at_once_after_the_start(run):
+    """Before there is a session, the process itself is stopped."""
+    for _ in range(20):
+        running = start(run("sleep 60"))
+        gone = running.stop("no")
+        with pytest.raises(JobError, match=r"^no$"):
+            await running.ended
+        await gone
+        assert not alive(running._pid)
+
+
+async def test_program_may_end_within_the_grace(run, tmp_path):
+    """TERM comes first, and what it prints then is kept nowhere but does no harm."""
+    running = start(run("trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.01; done"))
+    await until(lambda: running.bytes_out)
+    gone = running.stop("enough")
+    with pytest.raises(JobError, match=r"^enough$"):
+        await running.ended
+    await gone
+    assert (tmp_path / "out").read_text() == "ready\nbye\n"
+
+
+async def test_cancelling_ended_stops(run):
+    """As a timeout of the caller would."""
+    from twisted.internet.defer import CancelledError
+
+    running = start(run("sleep 60"))
+    running.ended.cancel()
+    with pytest.raises(CancelledError):
+        await running.ended
+    await running.stop("again")
+    assert not alive(running._pid)
+
+
+async def test_background_children_do_not_survive_a_good_end(run, tmp_path):
+    """And do not delay it, though they hold stderr."""
+    ended = await start(run("sleep 60 & echo $!")).ended
+    assert ended.seconds < 30
+    await until(lambda: not alive(int((tmp_path / "out").read_text())))
+
+
+async def test_child_of_another_session_delays_no_end(run, tmp_path):
+    """Not even when it holds stderr for ever."""
+    ended = await start(run("setsid sleep 60 & echo $!")).ended
+    pid = int((tmp_path / "out").read_text())
+    assert ended.seconds < 30
+    if alive(pid):
+        os.kill(pid, 9)
+
+
+async def test_shorter_input_is_nobodys_program_error(run, tmp_path):
+    """The bytes that were to be fed are not there."""
+    whole = run("cat", b"abc\n")
+    error = await failure(evolve(whole, stdin=Feed(tmp_path / "in", 0, 100)), TransferFailed)
+    assert str(error) == "its input cannot be read: the file has become shorter"
+
+
+async def test_many_at_once_leave_nothing(run, tmp_path):
+    """No descriptor and no process is left."""
+    before = len(os.listdir("/proc/self/fd"))
+    plain = run("cat; echo x >&2", b"a\n")
+    running = [start(evolve(plain, stdout=tmp_path / f"out{number}")) for number in range(40)]
+    for each in running:
+        assert (await each.ended).bytes_out == 2
+    await until(lambda: len(os.listdir("/proc/self/fd")) <= before)
+    assert not any(alive(each._pid) for each in running)

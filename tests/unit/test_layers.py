@@ -1,0 +1,226 @@
+"""Imports go down the layers of ``docs/architecture.rst`` only."""
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+import hagoop
+
+FOLDER = Path(hagoop.__file__).parent
+
+PURE = """
+    errors
+    ranges wire
+    runs
+    jobs
+    experience progress
+    policy requests
+    leases
+    fleet
+    tail
+    ledger
+"""
+"""From the bottom; a file may import from the lines above its own."""
+
+LAYERS = {
+    "edges": "commands interfaces app options",
+    "effects": """
+        adopting answers arriving client disk docket feeding found grants incoming inputs intake journal
+        launching links memory_spool phases piecework process programs recovery reports rows scheduler
+        sentences server sessions shipping sorting spool stored transfer web workbench worker
+    """,
+    "composition": "demo local request_script server_tap simulate worker_tap",
+}
+"""From the bottom, above the pure files; within a layer there are no cycles."""
+
+PURE_IMPORTS = frozenset(
+    """
+    __future__ abc attr attrs bisect collections dataclasses enum functools heapq itertools json math
+    operator re statistics string struct types typing zlib
+    """.split()
+)
+EFFECTFUL_BUILTINS = frozenset(["open", "input", "print", "exec", "eval", "__import__", "breakpoint"])
+EDGE_IMPORTS = {
+    "commands": ("twisted.protocols.amp",),
+    "interfaces": ("twisted.internet.defer", "twisted.internet.interfaces", "zope.interface"),
+    "app": (),
+    "options": ("twisted.internet.endpoints", "twisted.python.usage"),
+}
+FOREIGN = frozenset(["twisted", "zope", "rich", "automat", "OpenSSL", "cryptography"])
+REACTOR = "twisted.internet.reactor"
+
+
+def pure_ranks() -> dict[str, int]:
+    """How far above the bottom each pure file is."""
+    lines = [line.split() for line in PURE.strip().splitlines()]
+    return {name: rank for rank, names in enumerate(lines) for name in names}
+
+
+def layer_of(name: str) -> str | None:
+    """The layer that a file belongs to."""
+    if name in pure_ranks():
+        return "pure"
+    return next((layer for layer, names in LAYERS.items() if name in names.split()), None)
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """Full names of all that a file imports, within functions too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{each.name}" for each in node.names)
+
+
+def module_level_imports(tree: ast.Module) -> Iterator[str]:
+    """Full names of what a file imports when it is imported itself."""
+    waiting: list[ast.AST] = list(tree.body)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            yield from imports(node)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def ours(tree: ast.AST) -> set[str]:
+    """Names of our own files that a file imports."""
+    found = [each.split(".") for each in imports(tree) if each.split(".")[0] == "hagoop"]
+    return {parts[1] for parts in found if len(parts) > 1 and not parts[1].startswith("__")}
+
+
+def is_within(name: str, modules: Iterable[str]) -> bool:
+    """Whether an imported name is one of these modules or comes from one."""
+    return any(f"{name}.".startswith(f"{each}.") for each in modules)
+
+
+def violations(name: str, source: str) -> list[str]:
+    """What a file does that its layer forbids, cycles aside."""
+    layer = layer_of(name)
+    if layer is None:
+        return [f"{name} has no layer"]
+    tree = ast.parse(source)
+    found = [f"{name} imports {each}" for each in sorted(ours(tree)) if not is_below(each, name)]
+    found += [f"{name} imports the reactor" for each in reactor_imports(layer, tree) if each]
+    if layer == "pure":
+        found += impurities(name, tree)
+    if layer == "edges":
+        found += foreign_imports(name, tree)
+    return found
+
+
+def is_below(imported: str, name: str) -> bool:
+    """Whether a file may import another; edges, effects and composition also within the layer."""
+    order = ["pure", *LAYERS]
+    upper, lower = layer_of(name), layer_of(imported)
+    if lower is None or name == "app":
+        return False
+    if upper == lower == "pure":
+        return pure_ranks()[imported] < pure_ranks()[name]
+    return order.index(lower) <= order.index(str(upper))
+
+
+def reactor_imports(layer: str, tree: ast.Module) -> list[str]:
+    """Imports of the reactor that the layer may not have: all, or those at module level."""
+    names = module_level_imports(tree) if layer == "composition" else imports(tree)
+    return [each for each in names if is_within(each, [REACTOR])]
+
+
+def impurities(name: str, tree: ast.AST) -> list[str]:
+    """Imports and calls that reach out of a pure file."""
+    allowed = [*PURE_IMPORTS, "hagoop"]
+    found = [f"{name} imports {each}" for each in imports(tree) if not is_within(each, allowed)]
+    called = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    names = [each.id for each in called if isinstance(each, ast.Name)]
+    return found + [f"{name} calls {each}" for each in names if each in EFFECTFUL_BUILTINS]
+
+
+def foreign_imports(name: str, tree: ast.AST) -> list[str]:
+    """Imports from Twisted and others that this edge has no use for."""
+    return [
+        f"{name} imports {each}"
+        for each in imports(tree)
+        if is_within(each, FOREIGN) and not is_within(each, EDGE_IMPORTS[name])
+    ]
+
+
+def cycle(graph: dict[str, set[str]]) -> list[str]:
+    """Files that import each other in a ring, or nothing."""
+    left = dict(graph)
+    while left:
+        leaves = [name for name, targets in left.items() if not targets & left.keys()]
+        if not leaves:
+            return sorted(left)
+        for name in leaves:
+            del left[name]
+    return []
+
+
+def sources() -> dict[str, str]:
+    """All our files by name."""
+    return {path.stem: path.read_text() for path in FOLDER.glob("*.py") if path.stem != "__init__"}
+
+
+def test_every_file_keeps_to_its_layer() -> None:
+    """Each file has a layer and imports only what lies below."""
+    assert [each for name, source in sources().items() for each in violations(name, source)] == []
+
+
+def test_no_files_import_each_other_in_a_ring() -> None:
+    """Within a layer too imports have a direction."""
+    assert cycle({name: ours(ast.parse(source)) for name, source in sources().items()}) == []
+
+
+def test_the_package_itself_imports_nothing() -> None:
+    """``import hagoop`` costs nothing and lies below everything."""
+    assert list(imports(ast.parse((FOLDER / "__init__.py").read_text()))) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "said"),
+    [
+        ("ranges", "from hagoop.ledger import Ledger", "ranges imports ledger"),
+        ("ranges", "from hagoop import jobs", "ranges imports jobs"),
+        ("experience", "from hagoop.progress import Progress", "experience imports progress"),
+        ("commands", "import hagoop.server", "commands imports server"),
+        ("server", "from hagoop.server_tap import Options", "server imports server_tap"),
+        ("app", "from hagoop.errors import HaGoopError", "app imports errors"),
+        ("ledger", "from hagoop.nonsense import x", "ledger imports nonsense"),
+        ("policy", "import time", "policy imports time"),
+        ("policy", "def f():\n    from random import random", "policy imports random.random"),
+        ("jobs", "from twisted.internet import defer", "jobs imports twisted.internet.defer"),
+        ("jobs", "text = open('x')", "jobs calls open"),
+        ("commands", "from twisted.web import server", "commands imports twisted.web.server"),
+        ("worker", "def f():\n    from twisted.internet import reactor", "worker imports the reactor"),
+        ("server_tap", "from twisted.internet import reactor", "server_tap imports the reactor"),
+        ("server_tap", "if x:\n    import twisted.internet.reactor", "server_tap imports the reactor"),
+        ("newcomer", "", "newcomer has no layer"),
+    ],
+)
+def test_planted_violations_are_found(name: str, source: str, said: str) -> None:
+    """The checks above would notice."""
+    assert said in violations(name, source)
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("ledger", "from hagoop import policy\nfrom hagoop.jobs import Phase\nimport attrs, math"),
+        ("commands", "from twisted.protocols import amp\nfrom hagoop import errors"),
+        ("interfaces", "from zope.interface import Interface"),
+        ("server", "import os\nfrom hagoop import __version__, spool\nfrom hagoop.ledger import L"),
+        ("server_tap", "def f():\n    from twisted.internet import reactor"),
+        ("jobs", "file.open('x')"),
+    ],
+)
+def test_what_is_allowed_is_not_told(name: str, source: str) -> None:
+    """The checks have no false alarms."""
+    assert violations(name, source) == []
+
+
+def test_planted_ring_is_found() -> None:
+    """Three files in a ring are named, those outside of it are not."""
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"errors"}, "errors": set()}
+    assert cycle(graph) == ["a", "b", "c"]

@@ -1,0 +1,215 @@
+"""The words before a program, its environment, its feed and its stillness."""
+
+import os
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from twisted.internet.interfaces import IReactorFDSet
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from hagoop.feeding import Feed, Feeder
+from hagoop.jobs import Assignment, AssignmentId, Phase, Piece, Program, RequestId
+from hagoop.launching import Launcher, find_launcher, run_environment
+from hagoop.process import Stillness, end_last_line, in_units
+
+PIECE = Piece("books/a\udcff.txt", 100, 150, 7, 4096, 2000)
+PROGRAM = Program("cat", "cat", env=(("LANG", "de"), ("TZ", "CET"), ("HAGOOP_PHASE", "mine")))
+ASSIGNMENT = Assignment(
+    AssignmentId("3-42"), RequestId("r7"), Phase.MAP, 0, 100, 150, 50, 1.0, 2, PROGRAM, "g", 1
+)
+
+
+@implementer(IReactorFDSet)
+class Writers:
+    """As much of a reactor as a feeder needs."""
+
+    def __init__(self) -> None:
+        self.writers: list[object] = []
+
+    def addWriter(self, writer):
+        self.writers.append(writer)
+
+    def removeWriter(self, writer):
+        self.writers.remove(writer)
+
+    def addReader(self, reader): ...
+
+    def removeReader(self, reader): ...
+
+    def removeAll(self): ...
+
+    def getReaders(self): ...
+
+    def getWriters(self): ...
+
+
+@pytest.fixture
+def feed(tmp_path):
+    """Makes feeders, closes them in the end."""
+    made: list[Feeder] = []
+    errors: list[OSError] = []
+
+    def make(data, start=0, end=None):
+        path = tmp_path / "input"
+        path.write_bytes(data)
+        reactor = Writers()
+        feeder = Feeder.of(reactor, Feed(path, start, len(data) if end is None else end), errors.append)
+        feeder.start()
+        made.append(feeder)
+        return feeder, reactor, errors
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def drain(feeder: Feeder, reactor: Writers) -> bytes:
+    taken = b""
+    while reactor.writers:
+        feeder.doWrite()
+        if feeder.taken < feeder._accepted:
+            taken += os.read(feeder.read_end, 1 << 20)
+    return taken
+
+
+@pytest.mark.parametrize(
+    ("data", "start", "end", "seen"),
+    [
+        (b"a\nb\n", 0, 4, b"a\nb\n"),
+        (b"a\nb", 0, 3, b"a\nb\n"),
+        (b"a\nb\nc", 2, 4, b"b\n"),
+        (b"", 0, 0, b""),
+        (b"\n\n", 0, 2, b"\n\n"),
+        (b"a\0\r\xff\n" * 100_000, 5, 400_000, b"a\0\r\xff\n" * 79_999),
+    ],
+)
+def test_program_sees_its_lines(feed, data, start, end, seen):
+    """Just the bytes of the feed, and a newline where the last line has none."""
+    feeder, reactor, _ = feed(data, start, end)
+    assert drain(feeder, reactor) == seen
+    assert feeder.taken == end
+
+
+def test_taken_is_what_the_program_has_read(feed):
+    """Bytes that wait in the pipe are not taken."""
+    feeder, _, _ = feed(b"x" * 99 + b"\n")
+    feeder.doWrite()
+    assert feeder.taken == 0
+    os.read(feeder.read_end, 30)
+    assert feeder.taken == 30
+    feeder.close()
+    assert feeder.taken == 30
+
+
+def test_full_pipe_waits(feed):
+    """A program that does not read blocks nobody."""
+    feeder, reactor, _ = feed(b"x" * 1_000_000)
+    for _ in range(100):
+        feeder.doWrite()
+    assert reactor.writers == [feeder]
+    assert feeder.taken == 0
+
+
+def test_shorter_file_is_told(feed, tmp_path):
+    """A file that shrank is no good input."""
+    feeder, _, errors = feed(b"abc", 0, 10)
+    feeder.doWrite()
+    feeder.doWrite()
+    assert [error.strerror for error in errors] == ["the file has become shorter"]
+
+
+def test_feeder_ends_when_the_reactor_lets_go(feed):
+    """As at shutdown."""
+    feeder, reactor, _ = feed(b"abc\n")
+    feeder.connectionLost(Failure(ConnectionError()))
+    assert reactor.writers == []
+    assert (feeder.logPrefix(), feeder.fileno()) == ("feed", -1)
+
+
+def test_folder_and_session_come_first(tmp_path):
+    """With env and setsid, without either, and for a name that env would take for a variable."""
+    shell = ("/bin/sh", "-c", 'cd "$0" && exec "$@"', "/f")
+    assert Launcher("/s", "/e").argv(("m", "x"), Path("/f")) == ("/s", "/e", "-C", "/f", "m", "x")
+    assert Launcher(None, None).argv(("m", "x"), Path("/f")) == (*shell, "m", "x")
+    assert Launcher("/s", "/e").argv(("a=b",), Path("/f")) == ("/s", *shell, "a=b")
+
+
+def test_launcher_is_what_the_path_holds(tmp_path):
+    """An env that does not know -C is not used."""
+    assert find_launcher(str(tmp_path)) == Launcher(None, None)
+    old = tmp_path / "env"
+    old.write_text("#!/bin/sh\nexit 1\n")
+    old.chmod(0o755)
+    assert find_launcher(f"{tmp_path}:") == Launcher(None, None)
+
+
+def test_environment_of_a_map_run():
+    """All names of the contract, and nothing of the worker's own environment but PATH."""
+    made = run_environment(ASSIGNMENT, "map", PIECE, Path("/run"), "/bin")
+    assert made == {
+        "PATH": "/bin",
+        "HOME": "/run",
+        "TMPDIR": "/run",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "CET",
+        "LANG": "de",
+        "HAGOOP_REQUEST": "r7",
+        "HAGOOP_PHASE": "map",
+        "HAGOOP_JOB": "3-42",
+        "HAGOOP_ATTEMPT": "2",
+        "HAGOOP_INPUT_FILE": "books/a\udcff.txt",
+        "HAGOOP_INPUT_START_LINE": "7",
+        "HAGOOP_INPUT_LINES": "50",
+        "mapreduce_map_input_file": "books/a\udcff.txt",
+        "map_input_file": "books/a\udcff.txt",
+        "mapreduce_map_input_start": "4096",
+        "mapreduce_map_input_length": "2000",
+        "mapreduce_job_id": "r7",
+        "mapreduce_task_id": "task_r7_m_000042",
+        "mapreduce_task_attempt_id": "attempt_r7_m_000042_2",
+        "mapreduce_task_partition": "42",
+        "mapreduce_task_ismap": "true",
+    }
+
+
+def test_environment_of_a_reduce_run():
+    """No file is named."""
+    made = run_environment(evolve(ASSIGNMENT, phase=Phase.REDUCE), "reduce", None, Path("/run"), "/bin")
+    assert made["mapreduce_task_id"] == "task_r7_r_000042"
+    assert made["mapreduce_task_ismap"] == "false"
+    assert not [name for name in made if "input" in name.lower()]
+
+
+def test_stillness_ends_with_any_progress():
+    """A byte read or printed counts; time alone does not."""
+    still = Stillness(1.0)
+    assert still.look(0, 0, 100.0) == 0.0
+    assert still.look(0, 0, 101.0) == 1.0
+    assert still.look(0, 0, 102.0) == 2.0
+    assert still.look(1, 0, 103.0) == 0.0
+    assert still.look(1, 0, 104.0) == 1.0
+    assert still.look(1, 5, 105.0) == 0.0
+
+
+def test_pause_of_the_worker_is_not_the_programs():
+    """A gap counts as two looks at most."""
+    still = Stillness(1.0)
+    still.look(0, 0, 0.0)
+    assert still.look(0, 0, 5000.0) == 2.0
+
+
+@pytest.mark.parametrize(("data", "added"), [(b"", 0), (b"a\n", 0), (b"a", 1), (b"a\nb", 1)])
+def test_last_line_ends(tmp_path, data, added):
+    """Just one newline, just where it is missing."""
+    path = tmp_path / "out"
+    path.write_bytes(data)
+    assert end_last_line(path) == added
+    assert path.read_bytes() == data + b"\n" * added
+
+
+def test_units():
+    """As people say it."""
+    said = [in_units(size) for size in (4 << 30, 1 << 20, 1536, 100, 3 << 40)]
+    assert said == ["4 GiB", "1 MiB", "1.5 KiB", "100 bytes", "3 TiB"]
