@@ -160,6 +160,8 @@ class FileInputs:
     _finished: int = field(default=0, init=False)
     _bytes: int = field(default=0, init=False)
     _total: int = field(init=False)
+    _edge: tuple[int, int, int] = field(default=(-1, -1, -1), init=False)
+    """File, line and byte of the last cut, where the next one mostly begins."""
 
     def __attrs_post_init__(self) -> None:
         self._total = sum(each.size for each in self.files)
@@ -199,11 +201,20 @@ class FileInputs:
         :param grown: called in the reactor's thread after each batch.
         :returns: fails with ``NoSuchInput`` when a file has changed.
         """
-        return Deferred.fromCoroutine(self._build(in_thread or _in_pool_of(reactor), grown))
+        done: Deferred[None] = Deferred()
+        counting = self._build(in_thread or _in_pool_of(reactor), grown, lambda: bool(done.called))
+        Deferred.fromCoroutine(counting).chainDeferred(done)
+        return done
 
-    async def _build(self, in_thread: InThread, grown: Callable[[], None]) -> None:
+    async def _build(
+        self, in_thread: InThread, grown: Callable[[], None], stopped: Callable[[], bool]
+    ) -> None:
         batches = batched(count_blocks(self.files))
-        while (batch := await in_thread(lambda: next(batches, None))) is not None:
+        # A cancel may come out of ``grown`` itself, where a coroutine would not notice it.
+        while not stopped():
+            batch = await in_thread(lambda: next(batches, None))
+            if batch is None or stopped():
+                return
             for each in batch:
                 self._take(each)
             grown()
@@ -254,9 +265,12 @@ class FileInputs:
             return 0
         if number < self._finished and line == self._end(at) - self.breaks[at]:
             return self.files[number].size
-        newlines = self._newlines[number]
-        block = bisect_left(newlines, line)
-        return _after_newline(self.files[number], block, line - (newlines[block - 1] if block else 0))
+        if self._edge[:2] != (number, line):
+            newlines = self._newlines[number]
+            block = bisect_left(newlines, line)
+            before = newlines[block - 1] if block else 0
+            self._edge = (number, line, _after_newline(self.files[number], block, line - before))
+        return self._edge[2]
 
     def open(self, piece: Piece) -> BinaryIO:
         file = self._file(piece)

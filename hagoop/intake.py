@@ -14,7 +14,7 @@ from hagoop.found import Found, below_roots, decode_manifest, sees
 from hagoop.grants import Grants, UploadGrant
 from hagoop.inputs import FileInputs, SourceFile, files_in_place, files_of_bundle
 from hagoop.interfaces import Arrived, IInputs, Syncable
-from hagoop.jobs import RequestId, Source, Submission
+from hagoop.jobs import Place, RequestId, Source, Submission
 from hagoop.spool import FolderSpool
 
 MANIFEST_BYTES = 256 << 20
@@ -106,11 +106,16 @@ class Intake:
             )
         syncs = self._keep_programs(submission)
         files: list[SourceFile] = []
+        bundles: list[Place] = []
         for source in submission.sources:
-            found, more = await self._survey(request, source)
+            if source.kind == "upload":
+                found, place, sync = await self._keep_bundle(request, source.name)
+                bundles.append(place)
+                syncs.append(sync)
+            else:
+                found = await self._survey(source)
             files += found
-            syncs += more
-        return FileInputs(files).to_fact(), syncs
+        return {**FileInputs(files).to_fact(), "bundles": wire.to_plain(bundles)}, syncs
 
     def _keep_programs(self, submission: Submission) -> list[Syncable]:
         uploaded = {each.digest: name for name, each in self._uploads.items() if each is not None}
@@ -124,28 +129,26 @@ class Intake:
             syncs.append(self.spool.keep_blob(arrived))
         return syncs
 
-    async def _survey(
-        self, request: RequestId, source: Source
-    ) -> tuple[list[SourceFile], Sequence[Syncable]]:
+    async def _survey(self, source: Source) -> list[SourceFile]:
         if source.kind == "server":
             found: list[Found] = []
             await self.in_thread(lambda: found.extend(below_roots(source.name, self.roots)))
-            return files_in_place(found), ()
+            return files_in_place(found)
         if source.kind == "seen":
             if not await self.sees(source.name):
                 raise NoSuchInput("an input changed while it was submitted; submit it again")
-            return files_in_place(await self._manifest(source.name)), ()
-        if source.kind != "upload":
-            raise BadMessage(f"there is no INPUT of kind '{source.kind}'")
-        manifest, _, bundle = source.name.partition(" ")
-        return await self._keep_bundle(request, await self._manifest(manifest), self._find(bundle))
+            return files_in_place(await self._manifest(source.name))
+        raise BadMessage(f"there is no INPUT of kind '{source.kind}'")
 
     async def _keep_bundle(
-        self, request: RequestId, found: Sequence[Found], bundle: Arrived
-    ) -> tuple[list[SourceFile], Sequence[Syncable]]:
-        place, sync = self.spool.keep(request, bundle)
+        self, request: RequestId, name: str
+    ) -> tuple[list[SourceFile], Place, Syncable]:
+        """Files that were uploaded one after the other; the name is the manifest's and theirs."""
+        manifest, _, bundle = name.partition(" ")
+        found = await self._manifest(manifest)
+        place, sync = self.spool.keep(request, self._find(bundle))
         path = str(self.spool.locate(place))
-        return files_of_bundle(found, path, place.offset, place.size), [sync]
+        return files_of_bundle(found, path, place.offset, place.size), place, sync
 
     # After
 

@@ -87,7 +87,7 @@ class IInputs(Interface):
         """
 
     def open(piece: Piece) -> BinaryIO:
-        """The file of a piece, read from the piece's offset on.
+        """The bytes of a piece: a window that begins at 0.  Blocks shortly.
 
         :raises NoSuchInput: as for ``pieces``.
         """

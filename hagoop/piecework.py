@@ -23,6 +23,7 @@ from hagoop.workbench import NOTHING, Task, Workbench
 
 COMMITS_IN_FLIGHT = 4
 SEND_TRIES = 5
+LOG_CHARACTERS = 4096
 SEND_PAUSE_SECONDS = 0.5
 
 
@@ -166,7 +167,9 @@ class Work:
         self.sizer.failed(self.job_end - self.job_start)
         log = getattr(error, "stderr", b"").decode("utf-8", "replace")
         seconds = self.clock.seconds() - began
-        return Failure(self._id, self.job_start, self.job_end, error.code, str(error), seconds, log)
+        return Failure(
+            self._id, self.job_start, self.job_end, error.code, str(error), seconds, shortened(log)
+        )
 
     async def _work(self) -> None:
         if self.assignment.phase is Phase.MAP:
@@ -458,8 +461,16 @@ class Work:
             overhead_seconds=overhead,
             counters=counters,
             status=done.ended.status_text,
-            log=done.ended.log,
+            log=shortened(done.ended.log),
         )
+
+
+def shortened(log: str) -> str:
+    """Head and tail of a log: a message holds 64 KiB, and JSON may take six bytes a character."""
+    if len(log) <= LOG_CHARACTERS:
+        return log
+    half = LOG_CHARACTERS // 2
+    return f"{log[:half]}\n... {len(log) - 2 * half} characters left out ...\n{log[-half:]}"
 
 
 def _find_bounds(merged: Path, keys: list[bytes | None]) -> list[int]:

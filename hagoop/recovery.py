@@ -50,7 +50,8 @@ class Story:
         named = [wire.from_plain(Output, each["output"]) for each in self.commits]
         if self.phase is not None:
             named += wire.from_plain(tuple[Output, ...], self.phase["runs"])
-        return [each.place for each in named if each.place is not None]
+        bundles = wire.from_plain(tuple[Place, ...], self.submitted["inputs"]["bundles"])
+        return [*bundles, *(each.place for each in named if each.place is not None)]
 
 
 def read_stories(rows: Iterable[tuple[str, str, Fact]]) -> list[Story]:

@@ -11,7 +11,7 @@ from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from hagoop.disk import sync_folder
+from hagoop.disk import is_full, sync_folder
 from hagoop.errors import StateError
 from hagoop.interfaces import Syncable
 
@@ -203,11 +203,15 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as problem:
-        raise StateError(f"'{path}' is no sound journal ({problem}); {_cure(problem)}") from problem
+        raise StateError(f"'{path}' {_explain(problem)}") from problem
 
 
-def _cure(problem: sqlite3.Error) -> str:
-    ours = (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM)
-    if getattr(problem, "sqlite_errorcode", 0) & 0xFF in ours:
-        return "check the owner and mode of the file and its folder"
-    return RESTORE
+def _explain(problem: sqlite3.Error) -> str:
+    code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
+    if is_full(problem):
+        return "cannot be opened: its disk is full; free some space there"
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return f"cannot be opened ({problem}); end the program that reads or writes it"
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return f"cannot be opened ({problem}); check the owner and mode of the file and its folder"
+    return f"is no sound journal ({problem}); {RESTORE}"

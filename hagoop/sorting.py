@@ -24,8 +24,8 @@ from hagoop.interfaces import IWorkerReactor
 from hagoop.process import Run, launch
 from hagoop.runs import RunWriter, key_of
 
-# Up to here a thread is done before a process has started.
-_SMALL_BYTES = 1 << 20
+# Up to here a thread is done before a process is, even when lines are short.
+_SMALL_BYTES = 1 << 16
 _CHUNK_BYTES = 1 << 18
 _NO_ROOM = "no room left on this worker's disk"
 _BY_KEY = ("-s", "-t", "\t", "-k1,1")
@@ -120,8 +120,13 @@ def _sort_in_memory(parts: Sequence[Path], target: Path) -> None:
     with _needing_room():
         for part in parts:
             lines += _lines(part.read_bytes())
-        lines.sort(key=key_of)
+        lines.sort(key=_key_of_line)
         target.write_bytes(b"".join([line + b"\n" for line in lines]))
+
+
+def _key_of_line(line: bytes) -> bytes:
+    # key_of would look for a newline too, at twice the cost.
+    return line.partition(b"\t")[0]
 
 
 def _lines(data: bytes) -> list[bytes]:

@@ -1,9 +1,13 @@
-"""Bytes of requests: in a folder for the server, in memory for the simulator.
+"""Bytes of requests in a folder; for those in memory see ``memory_spool``.
+
+The folder holds:
 
     arriving/              files on their way in, or on their way out
     requests/RID/segment-N what is small, one after the other
     requests/RID/run-N     what is large, a file each
     blobs/SHA256           programs, once however often they are used
+
+Names below it are places: rows of the journal hold them.
 """
 
 import io

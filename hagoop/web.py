@@ -141,10 +141,12 @@ class Sink:
 
     receive: Callable[[], Arriving] | None
     error: HaGoopError | None = None
+    size: int = 0
     _arriving: Arriving | None = None
 
     def write(self, data: bytes) -> int:
         """Take a part of the body."""
+        self.size += len(data)
         try:
             if self._open() is not None and self._arriving is not None:
                 self._arriving.write(data)
@@ -161,6 +163,10 @@ class Sink:
     def seek(self, offset: int, whence: int = 0) -> int:
         """Twisted rewinds a body; this one is not read from."""
         return 0
+
+    def tell(self) -> int:
+        """How much has come."""
+        return self.size
 
     def close(self) -> None:
         """The body will not be kept."""

@@ -42,6 +42,16 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def obeys(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal yet.
+
+    twistd lets go of the terminal a moment before its reactor has any.
+    """
+    status = Path(f"/proc/{pid}/status").read_text()
+    [caught] = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
 class Folder:
     """The folder that twistd is started from, as a user sees it."""
 
@@ -78,6 +88,7 @@ class Folder:
     def end(self, program: str) -> None:
         """Send SIGTERM, as init does, and wait until it is obeyed."""
         pid = self.pid(program)
+        until(lambda: obeys(pid, signal.SIGTERM))
         os.kill(pid, signal.SIGTERM)
         until(lambda: not is_alive(pid))
 
@@ -121,7 +132,8 @@ def test_server_and_worker_live_in_one_folder(folder: Folder) -> None:
     for program in ("hagoop-server", "hagoop-worker"):
         log = (folder.path / f"{program}.log").read_text()
         assert log.count("Server Shut Down") == 2
-        assert "Traceback" not in log
+        assert "Traceback (most recent call last)" not in log
+        assert "#critical" not in log
 
 
 def test_restart_after_a_crash(folder: Folder) -> None:

@@ -275,8 +275,27 @@ def test_cancelled_counting_stops(tmp_path):
     building = inputs.build(None, lambda: told.append(1), later)
     building.addErrback(failures.append)
     building.cancel()
+    assert len(failures) == 1
+    threads[0].callback([Block(0, 2, 1, 1)])
+    assert len(threads) == 1
+    assert (told, inputs.lines) == ([], 0)
+
+
+def test_counting_cancelled_from_its_own_news_stops(tmp_path):
+    """A request that fails when it hears of lines hears of no more."""
+    inputs = FileInputs(files_in_place(write(tmp_path, [("a", b"x\n" * (2 << 20))])))
+    threads = []
+
+    def later(work):
+        threads.append((Deferred(), work))
+        return threads[-1][0]
+
+    building = inputs.build(None, lambda: building.cancel(), later)
+    failures = []
+    building.addErrback(failures.append)
+    for done, work in threads:
+        done.callback(work())
     assert len(threads) == len(failures) == 1
-    assert told == []
 
 
 def test_file_that_changed_before_it_was_counted_fails_the_count(tmp_path):

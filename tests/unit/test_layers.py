@@ -27,11 +27,12 @@ PURE = """
 LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
-        adopting answers arriving client disk docket feeding found grants incoming inputs intake journal
-        launching links memory_spool phases piecework process programs recovery reports rows scheduler
-        sentences server sessions shipping sorting spool stored transfer web workbench worker
+        adopting answer_file answers arriving client disk docket feeding found grants incoming inputs
+        intake journal launching links memory_spool phases piecework process programs recovery reports
+        rows scheduler sentences server sessions shipping showing sorting spool stored transfer web
+        workbench worker
     """,
-    "composition": "demo local request_script server_tap simulate worker_tap",
+    "composition": "demo following local request_options request_script server_tap simulate worker_tap",
 }
 """From the bottom, above the pure files; within a layer there are no cycles."""
 

@@ -1,0 +1,111 @@
+"""Where an answer goes: stdout, a file that is complete or absent, or a folder of parts."""
+
+import os
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+from attrs import define, field
+
+from hagoop.errors import RequestError
+
+PART = "part-00000"
+SUCCESS = "_SUCCESS"
+
+
+class AnswerExists(RequestError):
+    """The answer's place is taken, or cannot be written."""
+
+    code = "ANSWER_EXISTS"
+
+
+@define(eq=False)
+class AnswerFile:
+    """An answer under way.
+
+    :ivar name: as the user gave it; ``-`` is stdout, a trailing ``/`` makes it a folder.
+    """
+
+    name: str
+    force: bool
+    _file: BinaryIO | None = None
+    _beside: Path | None = None
+    _made_folder: bool = field(default=False)
+
+    @property
+    def is_stdout(self) -> bool:
+        """Whether it goes to stdout."""
+        return self.name == "-"
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder of parts, as Hadoop makes them."""
+        return self.name.endswith("/")
+
+    @property
+    def target(self) -> Path:
+        """The file, or the part."""
+        return Path(self.name) / PART if self.is_folder else Path(self.name)
+
+    def check(self) -> None:
+        """Refuse now what could not be written later.
+
+        :raises AnswerExists: it is there already, or its folder is not.
+        """
+        if self.is_stdout:
+            return
+        place = Path(self.name)
+        if place.exists() and not self.force:
+            raise AnswerExists(f"'{self.name}' exists; choose another --output, or add --force")
+        if place.is_dir() and not self.is_folder:
+            raise AnswerExists(f"'{self.name}' is a folder; write '{self.name}/' for a folder of parts")
+        folder = place.absolute().parent
+        if not folder.is_dir():
+            raise AnswerExists(f"'{self.name}' cannot be written: '{folder}' is not a folder")
+        if not os.access(folder, os.W_OK):
+            raise AnswerExists(f"'{self.name}' cannot be written: '{folder}' is not yours to write in")
+
+    def write(self, data: bytes) -> None:
+        """More of the answer."""
+        if self._file is None:
+            self._open()
+        assert self._file is not None
+        self._file.write(data)
+
+    def _open(self) -> None:
+        if self.is_stdout:
+            self._file = sys.stdout.buffer
+            return
+        if self.is_folder and not Path(self.name).is_dir():
+            Path(self.name).mkdir()
+            self._made_folder = True
+        target = self.target
+        self._beside = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        self._file = open(self._beside, "xb")
+
+    def finish(self) -> None:
+        """It is whole: put it in its place."""
+        if self._file is None:
+            self._open()
+        assert self._file is not None
+        self._file.flush()
+        if self._beside is None:
+            return
+        os.fsync(self._file.fileno())
+        self._file.close()
+        os.replace(self._beside, self.target)
+        self._beside = None
+        if self.is_folder:
+            (Path(self.name) / SUCCESS).write_bytes(b"")
+
+    def abandon(self) -> None:
+        """There will be none: leave nothing behind."""
+        if self._beside is not None and self._file is not None:
+            self._file.close()
+            self._beside.unlink(missing_ok=True)
+        if self._made_folder:
+            try:
+                Path(self.name).rmdir()
+            except OSError:
+                # Somebody has put something into it.
+                return

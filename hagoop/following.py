@@ -1,0 +1,257 @@
+"""What ``hagoop-request`` does once its command line is understood."""
+
+import json
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+
+from hagoop import wire
+from hagoop.answer_file import AnswerFile
+from hagoop.client import Client, Order
+from hagoop.errors import HaGoopError, RequestCancelled, RequestFailed, ServerUnreachable
+from hagoop.interfaces import IWorkerReactor
+from hagoop.jobs import RequestId, RequestStatus, State
+from hagoop.request_options import Following, Running
+from hagoop.showing import Progress, make_progress, show_requests, show_status, show_workers
+
+STATUS_SECONDS = 0.5
+CANCELLED, INTERRUPTED = 4, 130
+
+
+async def run(call: Running, reactor: IWorkerReactor) -> int:
+    """``run``; the exit status.
+
+    :raises HaGoopError: what is wrong, as one sentence.
+    """
+    answer = AnswerFile(call.output, call.force)
+    if not call.detach:
+        answer.check()
+    if call.servers is not None:
+        return await _run_on(call, answer, Client(reactor, call.servers, call.where))
+    # Only --local needs a server in this process.
+    from hagoop.local import LocalCluster
+
+    cluster = LocalCluster(reactor, call.workers)
+    try:
+        client = Client(reactor, [cluster.start()], call.where)
+        running = Deferred.fromCoroutine(_run_on(call, answer, client))
+        return await _first(running, Deferred.fromCoroutine(cluster.all_gone()))
+    finally:
+        await cluster.stop()
+
+
+async def _run_on(call: Running, answer: AnswerFile, client: Client) -> int:
+    try:
+        order = Order(call.inputs, call.program, call.files, call.label)
+        request = await client.submit(order, sys.stdin.buffer)
+        if call.detach:
+            print(request, flush=True)
+            return 0
+        return await Follower(call, client, request, answer).follow()
+    finally:
+        await client.close()
+
+
+@define(eq=False)
+class Follower:
+    """Follows one request to its answer, through Ctrl-C and a closed terminal."""
+
+    call: Running
+    client: Client
+    request: RequestId
+    answer: AnswerFile
+    _progress: Progress = field(init=False)
+    _interrupts: int = 0
+    _left: "Deferred[int]" = field(factory=Deferred)
+
+    async def follow(self) -> int:
+        """Show progress, fetch the answer, put it in its place; the exit status."""
+        self._progress = make_progress(
+            self.request,
+            quiet=self.call.quiet or self.call.json,
+            waits=self.call.servers is not None,
+        )
+        looking = LoopingCall(self._look)
+        looking.clock = self.client.reactor
+        looking.start(STATUS_SECONDS)
+        undo = self._catch_signals()
+        fetching = Deferred.fromCoroutine(self._fetch())
+        try:
+            return await _first(fetching, self._left)
+        finally:
+            undo()
+            if looking.running:
+                looking.stop()
+            self._progress.stop()
+            self.answer.abandon()
+
+    async def _look(self) -> None:
+        try:
+            self._progress.show(await self.client.status(self.request))
+        except HaGoopError:
+            # Whoever fetches the answer will say so.
+            return
+
+    async def _fetch(self) -> int:
+        try:
+            status = await self.client.fetch(self.request, self.answer.write)
+        except RequestFailed as error:
+            status = await self.client.status(self.request)
+            self._tell(status)
+            if status.state is State.CANCELLED:
+                raise RequestCancelled(f"The request {self.request} was cancelled") from error
+            raise
+        self.answer.finish()
+        self._tell(status)
+        return 0
+
+    def _tell(self, status: RequestStatus) -> None:
+        self._progress.stop()
+        if self.call.json:
+            print(json.dumps(wire.to_plain(status)), file=sys.stderr)
+        elif status.state is State.DONE and not self.call.quiet:
+            if not self.answer.is_stdout:
+                print(f"Success! Result saved in {self.answer.name}", file=sys.stderr)
+            for each in status.counters:
+                print(f"{each.group}\t{each.name}\t{each.amount}", file=sys.stderr)
+
+    # Signals
+
+    def _catch_signals(self) -> Callable[[], None]:
+        handlers = {signal.SIGINT: self._interrupt, signal.SIGHUP: self._hang_up}
+        old = {number: signal.signal(number, self._soon(each)) for number, each in handlers.items()}
+
+        def undo() -> None:
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+        return undo
+
+    def _soon(self, act: Callable[[], None]) -> Callable[[int, Any], None]:
+        return lambda number, frame: self.client.reactor.callFromThread(act)
+
+    def _interrupt(self) -> None:
+        """First Ctrl-C: cancel and wait; second: leave."""
+        self._interrupts += 1
+        if self._interrupts > 1:
+            self._leave(INTERRUPTED)
+            return
+        self._say(f"Cancelling {self.request}; Ctrl-C again leaves it. {self._how_to_wait}")
+        cancelling = Deferred.fromCoroutine(self.client.cancel(self.request))
+        cancelling.addErrback(lambda _: self._leave(INTERRUPTED))
+
+    def _hang_up(self) -> None:
+        """The terminal was closed: the request lives on."""
+        self._say(self._how_to_wait)
+        self._leave(INTERRUPTED)
+
+    @property
+    def _how_to_wait(self) -> str:
+        return f"To see what comes of it: hagoop-request wait {self.request}"
+
+    def _say(self, sentence: str) -> None:
+        try:
+            print(sentence, file=sys.stderr, flush=True)
+        except OSError:
+            # The terminal is gone.
+            return
+
+    def _leave(self, status: int) -> None:
+        if not self._left.called:
+            self._left.callback(status)
+
+
+async def _first(fetching: "Deferred[int]", left: "Deferred[int]") -> int:
+    """What happens first: the answer is there, or there is no use in waiting for it."""
+    first: Deferred[int] = Deferred()
+
+    def fired(result: Any) -> None:
+        if not first.called:
+            first.callback(result)
+
+    for each in (fetching, left):
+        each.addBoth(fired)
+    try:
+        return await first
+    finally:
+        fetching.cancel()
+        left.cancel()
+
+
+async def ask(call: Following, reactor: IWorkerReactor) -> int:
+    """Any other command; the exit status."""
+    client = Client(reactor, call.servers, call.where)
+    try:
+        await client.connect()
+        status: int = await _ASKING[call.command](call, client)
+        return status
+    except ServerUnreachable as error:
+        # These commands have no --local.
+        raise ServerUnreachable(str(error).replace(", or run it here: --local", "")) from error
+    finally:
+        await client.close()
+
+
+async def _list(call: Following, client: Client) -> int:
+    show_requests(await client.requests(), as_json=call.json)
+    return 0
+
+
+async def _status(call: Following, client: Client) -> int:
+    show_status(await client.status(call.request), as_json=call.json)
+    return 0
+
+
+async def _wait(call: Following, client: Client) -> int:
+    request = (await client.status(call.request)).id
+    status = await client.wait(request)
+    if not call.quiet:
+        show_status(status, as_json=call.json)
+    if status.state is State.FAILED:
+        raise RequestFailed(status.message)
+    return CANCELLED if status.state is State.CANCELLED else 0
+
+
+async def _answer(call: Following, client: Client) -> int:
+    answer = AnswerFile(call.output, call.force)
+    answer.check()
+    request = (await client.status(call.request)).id
+    try:
+        await client.fetch(request, answer.write)
+        answer.finish()
+    finally:
+        answer.abandon()
+    return 0
+
+
+async def _cancel(call: Following, client: Client) -> int:
+    show_status(await client.cancel(call.request), as_json=call.json)
+    return 0
+
+
+async def _forget(call: Following, client: Client) -> int:
+    request = await client.forget(call.request)
+    if not call.quiet:
+        print(f"{request} and its answer are gone", file=sys.stderr)
+    return 0
+
+
+async def _workers(call: Following, client: Client) -> int:
+    show_workers(await client.workers(), as_json=call.json)
+    return 0
+
+
+_ASKING: dict[str, Callable[[Following, Client], Any]] = {
+    "list": _list,
+    "status": _status,
+    "wait": _wait,
+    "answer": _answer,
+    "cancel": _cancel,
+    "forget": _forget,
+    "workers": _workers,
+}

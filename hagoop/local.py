@@ -1,0 +1,111 @@
+"""``run --local``: a server in this process and one-slot worker processes, for one request."""
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import NoReturn
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IProcessTransport
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from hagoop.errors import RequestFailed
+from hagoop.interfaces import IWorkerReactor
+from hagoop.options import ServerConfig
+from hagoop.server import ServerService
+
+GRACE_SECONDS = 8.0
+
+
+class _WorkerProcess(ProcessProtocol):
+    """One worker; what it says is kept in a file for when it does not come up."""
+
+    def __init__(self) -> None:
+        self.ended: Deferred[None] = Deferred()
+        self.gone: Deferred[None] = Deferred()
+
+    def processEnded(self, reason: Failure) -> None:
+        """It is gone."""
+        self.ended.callback(None)
+        self.gone.callback(None)
+
+
+@define(eq=False)
+class LocalCluster:
+    """A server and its workers on this machine, gone with ``stop``."""
+
+    reactor: IWorkerReactor
+    workers: int
+    folder: Path = field(factory=lambda: Path(tempfile.mkdtemp(prefix="hagoop-")))
+    _service: ServerService = field(init=False)
+    _processes: list[tuple[_WorkerProcess, IProcessTransport]] = field(factory=list)
+
+    def start(self) -> str:
+        """Start all; the endpoint string of the server."""
+        config = ServerConfig(
+            listen="tcp:0:interface=127.0.0.1",
+            web="tcp:0:interface=127.0.0.1",
+            state=self.folder / "server",
+            input_roots=(),
+            keep_seconds=float("inf"),
+            spool_bytes=None,
+            insecure=False,
+        )
+        self._service = ServerService(self.reactor, config)
+        self._service.privilegedStartService()
+        self._service.startService()
+        server = f"tcp:127.0.0.1:{self._service.command_port}"
+        for number in range(1, self.workers + 1):
+            self._spawn(server, number)
+        return server
+
+    def _spawn(self, server: str, number: int) -> None:
+        start = "from hagoop.worker_tap import main; main()"
+        words = [sys.executable, "-c", start, "--nodaemon", "--pidfile="]
+        words += ["--server", server, "--slots", "1", "--name", f"local-{number}"]
+        words += ["--state", str(self.folder / f"worker-{number}"), "--leave-with-server"]
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        log = os.open(self.folder / f"worker-{number}.log", flags, 0o600)
+        process = _WorkerProcess()
+        try:
+            transport = self.reactor.spawnProcess(
+                process, words[0], words, dict(os.environ), childFDs={1: log, 2: log}
+            )
+        finally:
+            os.close(log)
+        self._processes.append((process, transport))
+
+    async def all_gone(self) -> NoReturn:
+        """Wait until no worker is left, which should not happen, and say why.
+
+        :raises RequestFailed: always.
+        """
+        await DeferredList([process.gone for process, _ in self._processes], consumeErrors=True)
+        said = (self.folder / "worker-1.log").read_text(errors="replace").strip().splitlines()
+        raise RequestFailed(f"all local workers have ended; one said: {said[-1] if said else ''}")
+
+    async def stop(self) -> None:
+        """End all, and leave nothing behind."""
+        kills = []
+        for process, transport in self._processes:
+            if not process.ended.called:
+                _signal(transport, "TERM")
+                kills.append(self.reactor.callLater(GRACE_SECONDS, _signal, transport, "KILL"))
+        await DeferredList([process.ended for process, _ in self._processes])
+        for each in kills:
+            if each.active():
+                each.cancel()
+        await self._service.stopService()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _signal(transport: IProcessTransport, signal: str) -> None:
+    try:
+        transport.signalProcess(signal)
+    except ProcessExitedAlready:
+        pass

@@ -1,0 +1,97 @@
+"""``hagoop-request``: submit requests, follow them, fetch answers."""
+
+import sys
+import time
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.python.usage import UsageError
+
+from hagoop.errors import (
+    HaGoopError,
+    RequestCancelled,
+    RequestFailed,
+    ServerUnreachable,
+    VersionMismatch,
+)
+from hagoop.request_options import Call, Running, parse
+
+DONE, FAILED, USAGE, UNREACHABLE, CANCELLED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The script; returns its exit status."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        call = parse(words, Path.cwd())
+    except UsageError as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    except HaGoopError as error:
+        print(error, file=sys.stderr)
+        return FAILED
+    if call is None:
+        return DONE
+    return _run(call)
+
+
+def _run(call: Call) -> int:
+    # Not before the command line is known to be sound: importing a reactor takes its time.
+    from twisted.internet import reactor
+    from twisted.internet.defer import Deferred
+
+    from hagoop import following
+
+    reactor_: Any = reactor  # The installed reactor, whose kind is not known before.
+    reactor_.seconds = time.monotonic
+    status = [FAILED]
+
+    async def act() -> None:
+        status[0] = await _status_of(_act(call, reactor_, following))
+
+    def begin() -> None:
+        acted = Deferred.fromCoroutine(act())
+        acted.addErrback(_broken)
+        acted.addBoth(lambda _: reactor_.stop())
+
+    reactor_.callWhenRunning(begin)
+    reactor_.run(installSignalHandlers=True)
+    return status[0]
+
+
+def _broken(reason: Any) -> None:
+    reason.printTraceback(file=sys.stderr)
+
+
+async def _act(call: Call, reactor: Any, following: Any) -> int:
+    if isinstance(call, Running):
+        ran: int = await following.run(call, reactor)
+        return ran
+    asked: int = await following.ask(call, reactor)
+    return asked
+
+
+async def _status_of(acting: Coroutine[Any, Any, int]) -> int:
+    """The exit status that an outcome stands for, its sentence said."""
+    try:
+        return await acting
+    except RequestCancelled as error:
+        return _say(error, CANCELLED)
+    except (ServerUnreachable, VersionMismatch) as error:
+        return _say(error, UNREACHABLE)
+    except RequestFailed as error:
+        return _say(f"The request failed: {error}", FAILED)
+    except (HaGoopError, OSError) as error:
+        return _say(error, FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _say(sentence: object, status: int) -> int:
+    print(sentence, file=sys.stderr)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
