@@ -16,6 +16,9 @@ FIT_SAMPLE = 300
 FIT_FAILURES = 3
 MISS_FAILURE = 0.5
 """What a missed deadline adds to a record's failures."""
+LEAST_SECONDS = 1e-4
+MOST_SECONDS = 1e7
+"""Bounds of what a worker may claim to have measured: no claim may break our arithmetic."""
 
 
 @frozen
@@ -119,8 +122,8 @@ class Pace:
     def observe(self, weight: float, seconds: float, overhead: float) -> None:
         """A job of ``weight`` took ``seconds`` and ``overhead``; the first replaces."""
         self.start = min(self.start, seconds)
-        self.overhead = 0.7 * self.overhead + 0.3 * overhead
-        measured = weight / max(seconds, 1e-4)
+        self.overhead = 0.7 * self.overhead + 0.3 * min(overhead, MOST_SECONDS)
+        measured = weight / min(max(seconds, LEAST_SECONDS), MOST_SECONDS)
         if self.speed is None:
             self.speed = measured
             return
@@ -170,7 +173,7 @@ class JobSizer:
     def observe(self, weight: int, seconds: float) -> None:
         """A job has ended well."""
         self._largest = max(self._largest, weight)
-        measured = weight / max(seconds, 1e-4)
+        measured = weight / max(seconds, LEAST_SECONDS)
         slower = self._speed is not None and measured < self._speed
         self._speed = (measured + self._speed) / 2 if slower and self._speed else measured
 

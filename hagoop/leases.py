@@ -86,6 +86,7 @@ class Lease:
 
     :ivar moved: when a line or a commit of it was last seen.
     :ivar asked_back: whether a ``TakeBack`` is on its way.
+    :ivar stops: where its holder will stop, as it said when asked; None: at the stretch's end.
     """
 
     id: AssignmentId
@@ -102,16 +103,12 @@ class Lease:
     beat: float = 0.0
     misses: int = 0
     asked_back: bool = False
+    stops: int | None = None
 
     @property
     def is_alone(self) -> bool:
         """Whether no copy of it runs."""
         return len(self.stretch.holders) == 1
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether it was asked for ahead of need and waits behind another of its session."""
-        return not self.job_end and len(self.session.leases) > self.session.slots
 
     def missed(self, now: float) -> None:
         """A deadline has passed; the count travels with the range."""

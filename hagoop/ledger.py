@@ -58,14 +58,17 @@ class Ledger:
         self.fleet.sessions[session].leaving = True
 
     def session_ended(self, session: SessionId, now: float, *, failed: bool) -> list[Decision]:
-        """A worker is gone; what it held and had not committed is open again."""
+        """A worker is gone; what it held and had not committed is open again.
+
+        No decision follows: departures never fail a request, not even that of the last fit worker.
+        """
         gone = self.fleet.sessions[session]
         if failed:
             self.fleet.records[gone.worker].lost += len(gone.leases)
         for each in sorted(gone.leases):
             self._release(self.leases[each])
         self.fleet.ended(gone, now, failed=failed)
-        return self._find_unfit()
+        return []
 
     # Requests
 
@@ -200,8 +203,8 @@ class Ledger:
     def held_again(self, session: SessionId, held: Held, now: float) -> Lease | None:
         """A worker has come back and still works on this: lease it anew if all of it is open."""
         progress = self._running_phase(held.request, held.phase, held.round)
-        wanted = Range(held.front, max(held.front, held.end))
-        if progress is None or not len(wanted) or wanted not in progress.untouched:
+        wanted = _claimed(held.front, held.end)
+        if progress is None or wanted is None or wanted not in progress.untouched:
             return None
         request, asking = self.requests[held.request], self.fleet.sessions[session]
         lease = self._lease(asking, request, progress, lambda id_: progress.lease(wanted, id_), now)
@@ -220,12 +223,14 @@ class Ledger:
 
     def accepts(self, session: SessionId, job: Finished) -> bool:
         """Whether a job would count: all of its range is open, and it begins at the front."""
-        done = Range(job.start, max(job.start, job.end))
+        done = _claimed(job.start, job.end)
+        if done is None:
+            return False
         lease = self._lease_of(session, job.id)
         if lease is None:
             progress = self._running_phase(job.request, job.phase, job.round)
-            return progress is not None and len(done) > 0 and done in progress.untouched
-        return job.start == lease.stretch.front and job.end <= lease.stretch.end and len(done) > 0
+            return progress is not None and done in progress.untouched
+        return done.start == lease.stretch.front and done.end <= lease.stretch.end
 
     def job_committed(
         self, session: SessionId, job: Finished, now: float
@@ -246,7 +251,9 @@ class Ledger:
         lease.misses = 0
         lease.request.count(job)
         finished = lease.stretch.front == lease.stretch.end
-        return lease.progress, self._close_stretch(lease) if finished else []
+        ended = self._close_stretch(lease.stretch) if finished else self._heed_stops(lease.stretch)
+        losers = [each for each in ended if each is not lease]
+        return lease.progress, [Cancel(each.session.id, each.id, "a copy was faster") for each in losers]
 
     def _commit_forgotten(self, job: Finished, done: Range) -> Progress | None:
         progress = self._running_phase(job.request, job.phase, job.round)
@@ -255,12 +262,11 @@ class Ledger:
             self.requests[job.request].count(job)
         return progress
 
-    def _close_stretch(self, winner: Lease) -> list[Decision]:
-        ended = [self.leases[each] for each in winner.stretch.holders]
+    def _close_stretch(self, stretch: Stretch) -> list[Lease]:
+        ended = [self.leases[each] for each in stretch.holders]
         for each in ended:
             self._forget(each)
-        losers = [each for each in ended if each is not winner]
-        return [Cancel(each.session.id, each.id, "a copy was faster") for each in losers]
+        return ended
 
     def output_stored(self, request: RequestId, progress: Progress, output: Output) -> list[Decision]:
         """An accepted commit is on disk."""
@@ -274,6 +280,7 @@ class Ledger:
         if lease is None:
             return []
         request, worker, head = lease.request, lease.session.worker, lease.stretch.front
+        failure = _within(lease.stretch.open, failure)
         lease.session.stalled = False
         self._release(lease)
         if failure.kind == WorkerUnfit.code:
@@ -296,16 +303,14 @@ class Ledger:
             self.fleet.sessions[session].stalled = False
 
     def end_taken_back(self, assignment: AssignmentId, end: int) -> None:
-        """The holder has confirmed that it stops at ``end``."""
+        """The holder has confirmed that it stops at ``end``; what a copy of it does goes on."""
         lease = self.leases.get(assignment)
         if lease is None:
             return
         lease.asked_back = False
-        if not lease.is_alone:
-            return
-        lease.progress.shorten(lease.stretch, max(end, lease.stretch.front))
-        if lease.stretch.front == lease.stretch.end:
-            self._forget(lease)
+        lease.stops = end
+        if lease in self._heed_stops(lease.stretch):
+            lease.session.stalled = False
 
     def review(self, now: float) -> list[Decision]:
         """What has stalled, and what idle workers should copy or take over."""
@@ -336,6 +341,22 @@ class Ledger:
     def _release(self, lease: Lease) -> None:
         lease.progress.release(lease.stretch, lease.id)
         self._forget(lease)
+        self._heed_stops(lease.stretch)
+
+    def _heed_stops(self, stretch: Stretch) -> list[Lease]:
+        """Let go of holders that have come to where they stop, and return them.
+
+        A sole holder that stops early gives the rest back; while a copy runs, the copy does it.
+        """
+        stopping = [each for each in self._holders(stretch) if each.stops is not None]
+        for each in stopping:
+            stops = max(each.stops or 0, stretch.front)
+            if each.is_alone:
+                each.progress.shorten(stretch, stops)
+            elif stops == stretch.front:
+                stretch.holders.remove(each.id)
+        gone = [each for each in stopping if stretch.front in (stretch.end, each.stops)]
+        return gone
 
     def _forget(self, lease: Lease) -> None:
         del self.leases[lease.id]

@@ -20,6 +20,8 @@ from hagoop.progress import History, Progress
 
 FAST_SECONDS = 1.0
 """A program that fails sooner than this, and everywhere, is broken: there is no use in more tries."""
+MOST_COUNT = 2**63 - 1
+"""Where a counter stops: a worker may claim any amount, and JSON has a limit of digits."""
 
 
 @define(eq=False)
@@ -68,7 +70,8 @@ class Request:
         """Add what one commit counted."""
         for each in counters:
             key = each.group, each.name
-            self.counters[key] = self.counters.get(key, 0) + each.amount
+            counted = self.counters.get(key, 0) + each.amount
+            self.counters[key] = max(-MOST_COUNT, min(counted, MOST_COUNT))
 
     def failed(self, failure: Failure, worker: WorkerId, history: History) -> None:
         """The program failed on a worker, at a head."""

@@ -56,7 +56,7 @@ class KeySorter:
 
     def sort(self, raw: Path, target: Path) -> Deferred[None]:
         """Write the lines of ``raw`` to ``target``, sorted by key, stable."""
-        return self._sort([raw], target, ("-S", "64M", "--parallel=1"), ())
+        return self._sort([raw], target, ("-S", "2M", "--parallel=1"), ())
 
     def merge(self, parts: Sequence[Path], target: Path) -> Deferred[None]:
         """Merge sorted files; lines of one key in the order of ``parts``."""

@@ -33,7 +33,8 @@ class Tail:
         return decisions
 
     def _deadline(self, lease: Lease) -> list[Decision]:
-        if lease.is_waiting:
+        if self._is_waiting(lease):
+            lease.moved = self.now  # Its time begins when its turn comes.
             return []
         phase = lease.progress.phase
         pace = lease.request.pace(lease.session.worker, phase)
@@ -47,6 +48,13 @@ class Tail:
             return [Close(lease.session.id, "it missed three deadlines and a copy runs")]
         lease.stretch.wants_copy = len(lease.stretch.holders) < policy.MOST_COPIES
         return self._ask_back(lease, max(lease.job_end, lease.stretch.front + 1))
+
+    def _is_waiting(self, lease: Lease) -> bool:
+        """Whether it was asked for ahead of need: its session has begun as much as it has slots."""
+        if lease.job_end:
+            return False
+        begun = [each for each in lease.session.leases if self.leases[each].job_end]
+        return len(begun) >= lease.session.slots
 
     def _ask_back(self, lease: Lease, end: int) -> list[Decision]:
         if end >= lease.stretch.end or lease.asked_back or not lease.is_alone:

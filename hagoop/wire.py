@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from enum import StrEnum
 from functools import lru_cache
+from math import isfinite
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -92,7 +93,7 @@ def _structure_class(cls: Any, plain: Any) -> Any:
         raise BadMessage(f"a message has something else where a {cls.__name__} should be")
     hints, fields = _hints(cls), attrs.fields_dict(cls)
     if unknown := sorted(plain.keys() - fields.keys()):
-        raise BadMessage(f"a {cls.__name__} has no {unknown[0]!r}")
+        raise BadMessage(f"a {cls.__name__} has no {unknown[0][:40]!r}")
     try:
         return cls(**{name: _structure(hints[name], value) for name, value in plain.items()})
     except (TypeError, ValueError) as error:
@@ -100,8 +101,8 @@ def _structure_class(cls: Any, plain: Any) -> Any:
 
 
 def _structure_scalar(wanted: Any, plain: Any) -> Any:
-    if wanted is float and type(plain) is int:
-        return float(plain)
+    if wanted is float and type(plain) in (int, float):
+        return _structure_float(plain)
     if isinstance(wanted, type) and issubclass(wanted, StrEnum):
         try:
             return wanted(plain)
@@ -110,3 +111,14 @@ def _structure_scalar(wanted: Any, plain: Any) -> Any:
     if type(plain) is not wanted:
         raise BadMessage(f"a message has a {type(plain).__name__} where a {wanted.__name__} should be")
     return plain
+
+
+def _structure_float(plain: float) -> float:
+    """JSON's ``Infinity``, ``NaN`` and ``1e999`` are no measurements."""
+    try:
+        made = float(plain)
+    except OverflowError as error:
+        raise BadMessage("a message has a number too large for a float") from error
+    if not isfinite(made):
+        raise BadMessage("a message has a float that is not finite")
+    return made

@@ -8,12 +8,12 @@ import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.interfaces import (
     IAddress,
@@ -48,6 +48,8 @@ ROUND_TRIP_SECONDS = 0.05
 FIRST_RETRY_SECONDS = 0.5
 MOST_RETRY_SECONDS = 30.0
 AFTER_FAILURE_SECONDS = 1.0
+MOST_REFUSED_SECONDS = 8.0
+"""A server drops who has not joined within ten seconds."""
 
 
 class WorkerLink(Link):
@@ -74,6 +76,12 @@ class WorkerLink(Link):
         """``Forget``."""
         self._worker.forget(RequestId(request))
         return {}
+
+    def connectionMade(self) -> None:
+        """Join.  ``ClientService`` cannot wait for it: a connection lost meanwhile confuses it."""
+        super().connectionMade()
+        joining = Deferred.fromCoroutine(self._worker.try_to_join(self))
+        joining.addErrback(lambda reason: log.failure("joining broke", reason))
 
     def connectionLost(self, reason: TwistedFailure = connectionDone) -> None:
         """The worker goes on without."""
@@ -155,9 +163,22 @@ class Worker:
     lost: "Callable[[], None]" = field(default=lambda: None)
     _beats: LoopingCall | None = None
     _quiet: float = 0.0
+    _refusals: int = 0
     _stopping: bool = False
 
     # The connection
+
+    async def try_to_join(self, link: WorkerLink) -> None:
+        """Join, or drop the connection after a while that grows with each refusal."""
+        try:
+            await self.join(link)
+            self._refusals = 0
+        except HaGoopError as error:
+            told = link.greeting or error
+            log.error("could not join {peer}: {told}", peer=link.peer, told=told)
+            self._refusals += 1
+            await self._pause(min(MOST_REFUSED_SECONDS, FIRST_RETRY_SECONDS * 2**self._refusals))
+            link.drop("it could not be joined")
 
     async def join(self, link: WorkerLink) -> None:
         """A connection was made: say who we are and what we hold.
@@ -275,6 +296,7 @@ class Worker:
 
     async def _slot(self, number: int) -> None:
         asked = self._ask_for(number)
+        settling: Deferred[None] = succeed(None)
         while not self._stopping:
             link, assignment = await asked
             if link is not self.link:
@@ -284,9 +306,12 @@ class Worker:
             work = self._begin(assignment)
             ahead = AskAhead(self.reactor, lambda: self._ask_for(number))
             work.last_begun.addCallback(ahead.ask_in)
-            failure = await self._work(work)
-            if failure is not None:
-                await self._report(failure)
+            await work.run()
+            # The last jobs of one assignment are delivered while the next one runs, but only of one.
+            await settling
+            settling = Deferred.fromCoroutine(self._settle(work))
+            if work.failed:
+                await settling
             asked = ahead.ask()
 
     def _ask_for(self, number: int) -> "Deferred[Asked]":
@@ -320,11 +345,13 @@ class Worker:
         self.works[assignment.id] = work
         return work
 
-    async def _work(self, work: Work) -> Failure | None:
+    async def _settle(self, work: Work) -> None:
         try:
-            return await work.run()
+            failure = await work.settle()
         finally:
             self.works.pop(work.id, None)
+        if failure is not None:
+            await self._report(failure)
 
     async def _report(self, failure: Failure) -> None:
         log.info("{id} failed: {message}", id=failure.id, message=failure.message)
@@ -367,7 +394,7 @@ class Worker:
             self.link.tell(commands.Leaving, unbegun=())
         works = list(self.works.values())
         await DeferredList([Deferred.fromCoroutine(each.cancel("the worker leaves")) for each in works])
-        waiting: list[Deferred[Any]] = [*self._asks, *self._slots, *self._take_waiting()]
+        waiting: list[Deferred[Any]] = [*self._asks, *self._slots]
         for each in waiting:
             each.cancel()
         await DeferredList(self._slots)
@@ -399,18 +426,10 @@ class WorkerService(MultiService):
             _LinkFactory(self.worker),
             retryPolicy=backoffPolicy(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS),
             clock=self._reactor,
-            prepareConnection=self._prepare,
         )
         self._client.setServiceParent(self)
         self.worker.start()
         super().startService()
-
-    async def _prepare(self, link: IProtocol) -> None:
-        try:
-            await self.worker.join(cast(WorkerLink, link))
-        except HaGoopError as error:
-            log.error("could not join {peer}: {error}", peer=cast(WorkerLink, link).peer, error=error)
-            raise
 
     def _server_lost(self) -> None:
         if self._config.leave_with_server and self.running:

@@ -1,0 +1,277 @@
+"""What becomes of a job whose program has ended well: sorted, combined, sent, committed.
+
+Jobs of one assignment are delivered in order, one being prepared while the next one runs;
+acknowledgements are awaited later, a few at once.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from attrs import define, field, frozen
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure as TwistedFailure
+
+from hagoop.errors import HaGoopError, JobError, TransferFailed, WorkerLost
+from hagoop.feeding import Feed
+from hagoop.jobs import Assignment, AssignmentId, Counter, Finished, Phase, Piece
+from hagoop.process import Ended, Running
+from hagoop.sorting import Packed
+from hagoop.transfer import Transfer
+from hagoop.workbench import NOTHING, Task, Workbench
+
+WAITING = 2
+"""How many jobs may be prepared or wait for it: more would only be lost together."""
+COMMITS_IN_FLIGHT = 4
+SEND_TRIES = 5
+SEND_PAUSE_SECONDS = 0.5
+LOG_CHARACTERS = 4096
+
+
+class Dropped(JobError):
+    """The assignment is not ours any more: cancelled, or a copy was faster."""
+
+
+class ServerSide(Protocol):
+    """What a worker's assignments need of the connection, which may be away for a while."""
+
+    @property
+    def transfer(self) -> Transfer:
+        """The web endpoint."""
+
+    async def commit(self, job: Finished) -> tuple[bool, int]:
+        """Send ``Commit``: whether it counts, and the front.  Raises ``WorkerLost``."""
+
+    async def back(self) -> None:
+        """Wait until the connection is there again."""
+
+
+@frozen
+class Done:
+    """A job whose program has ended well; its output is not sorted yet.
+
+    :ivar output: None when it printed nothing.
+    :ivar seconds: of the program, and of its share in fetching what the assignment needs.
+    """
+
+    start: int
+    end: int
+    weight: int
+    output: Path | None
+    ended: Ended
+    seconds: float
+    piece: Piece | None
+
+
+@frozen
+class Parcel:
+    """What is committed for a job.
+
+    :ivar file: None when there is nothing to send.
+    """
+
+    done: Done
+    file: Path | None
+    packed: Packed
+    counters: tuple[Counter, ...]
+    seconds: float
+
+
+@define(eq=False)
+class Delivery:
+    """Delivers the jobs of one assignment.
+
+    :ivar failed: told what went wrong, and with which job; nothing is delivered after it.
+    :ivar acknowledged: told the end of each job that counts.
+    :ivar rate: seconds that preparing takes for each unit of weight, by the last job.
+    """
+
+    assignment: Assignment
+    bench: Workbench
+    server: ServerSide
+    clock: IReactorTime
+    failed: Callable[[HaGoopError, Done], None]
+    acknowledged: Callable[[int], None]
+    id: AssignmentId = field(init=False)
+    grant: str = field(init=False)
+    rate: float = 0.0
+    _error: HaGoopError | None = None
+    _combiner: Running | None = None
+    _room: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(WAITING))
+    _flying: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(COMMITS_IN_FLIGHT))
+    _last: "Deferred[None]" = field(factory=lambda: succeed(None))
+    _delivered: list["Deferred[None]"] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.id, self.grant = self.assignment.id, self.assignment.grant
+
+    async def add(self, done: Done) -> None:
+        """Deliver a job; waits while others wait."""
+        await self._room.acquire()
+        before, self._last = self._last, Deferred()
+        delivered = Deferred.fromCoroutine(self._deliver(done, before, self._last))
+        delivered.addErrback(self._undelivered, done)
+        self._delivered.append(delivered)
+
+    async def settle(self) -> None:
+        """Wait until all that was added is acknowledged, or has failed."""
+        for each in self._delivered:
+            await each
+
+    def stop(self, error: HaGoopError) -> None:
+        """Deliver nothing more."""
+        if self._error is None:
+            self._error = error
+        if self._combiner is not None:
+            self._combiner.stop(str(error))
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _undelivered(self, reason: TwistedFailure, done: Done) -> None:
+        error = reason.value
+        if isinstance(error, CancelledError):
+            error = Dropped("it was cancelled")
+        self.failed(error if isinstance(error, HaGoopError) else JobError(repr(error)), done)
+
+    async def _deliver(self, done: Done, before: "Deferred[None]", sent: "Deferred[None]") -> None:
+        parcel: Parcel | None = None
+        try:
+            await before
+            self._check()
+            parcel = await self._prepare(done)
+            answer = await self._send(parcel, sent)
+            self._acknowledge(done, *answer)
+        finally:
+            self._go_on(sent)
+            if parcel is not None and parcel.file is not None:
+                self.bench.discard(parcel.file)
+
+    def _go_on(self, sent: "Deferred[None]") -> None:
+        """The next job's turn; jobs are sent in order."""
+        if not sent.called:
+            self._room.release()
+            sent.callback(None)
+
+    def _acknowledge(self, done: Done, accepted: bool, front: int) -> None:
+        if not accepted and front < 0:
+            raise Dropped("the assignment is not ours any more")
+        if not accepted:
+            raise JobError("a copy was faster")
+        self.acknowledged(done.end)
+
+    # Preparing
+
+    async def _prepare(self, done: Done) -> Parcel:
+        """The output as it is committed: itself, or the sorted run made of it."""
+        began = self.clock.seconds()
+        file, packed, counters = await self._pack(done)
+        seconds = self.clock.seconds() - began
+        self.rate = seconds / max(1, done.weight)
+        return Parcel(done, file, packed, counters, max(seconds, done.seconds))
+
+    async def _pack(self, done: Done) -> tuple[Path | None, Packed, tuple[Counter, ...]]:
+        counters = done.ended.counters
+        if done.output is None:
+            return None, NOTHING, counters
+        phase, program = self.assignment.phase, self.assignment.program
+        if phase is Phase.REDUCE or not program.sorts:
+            return done.output, await self.bench.measure(done.output), counters
+        lines = done.output
+        if phase is Phase.MAP:
+            lines = await self.bench.sort(lines)
+            if program.combiner is not None:
+                lines, counted = await self._combine(done, lines, program.combiner)
+                counters += counted
+        if not lines.stat().st_size:
+            self.bench.discard(lines)
+            return None, NOTHING, counters
+        packed_file, packed = await self.bench.pack(lines)
+        return packed_file, packed, counters
+
+    async def _combine(
+        self, done: Done, lines: Path, combiner: str
+    ) -> tuple[Path, tuple[Counter, ...]]:
+        output = self.bench.new_path("combined")
+        task = Task(
+            combiner, "combine", self.assignment, done.piece, Feed(lines, 0, lines.stat().st_size)
+        )
+        try:
+            ended = await self.bench.run(task, output, self._combining)
+        finally:
+            self._combiner = None
+            self.bench.discard(lines)
+        # A combiner may print its keys in another order.
+        return await self.bench.sort(output), ended.counters
+
+    def _combining(self, running: Running) -> None:
+        self._combiner = running
+        if self._error is not None:
+            running.stop(str(self._error))
+
+    # Sending
+
+    async def _send(self, parcel: Parcel, sent: "Deferred[None]") -> tuple[bool, int]:
+        """Send the bytes, then ``Commit``; again after a broken connection."""
+        for tries in range(1, SEND_TRIES + 1):
+            self._check()
+            try:
+                return await self._send_once(parcel, sent)
+            except (WorkerLost, TransferFailed):
+                if tries == SEND_TRIES:
+                    raise
+                await deferLater(self.clock, SEND_PAUSE_SECONDS)
+                await self.server.back()
+        raise TransferFailed("the server takes no bytes")
+
+    async def _send_once(self, parcel: Parcel, sent: "Deferred[None]") -> tuple[bool, int]:
+        began = self.clock.seconds()
+        upload = await self._upload(parcel)
+        await self._flying.acquire()
+        try:
+            self._check()
+            job = self._finished(parcel, upload, self.clock.seconds() - began)
+            answering = Deferred.fromCoroutine(self.server.commit(job))
+            self._go_on(sent)
+            return await answering
+        finally:
+            self._flying.release()
+
+    async def _upload(self, parcel: Parcel) -> str:
+        if parcel.file is None:
+            return ""
+        with open(parcel.file, "rb") as body:
+            answer, _ = await self.server.transfer.put(
+                f"assignments/{self.id}", self.grant, body, parcel.packed.size
+            )
+        return str(answer["upload"])
+
+    def _finished(self, parcel: Parcel, upload: str, overhead: float) -> Finished:
+        it, done = self.assignment, parcel.done
+        return Finished(
+            id=self.id,
+            request=it.request,
+            phase=it.phase,
+            round=it.round,
+            start=done.start,
+            end=done.end,
+            upload=upload,
+            digest=parcel.packed.digest,
+            size=parcel.packed.size,
+            seconds=parcel.seconds,
+            overhead_seconds=overhead,
+            counters=parcel.counters,
+            status=done.ended.status_text,
+            log=shortened(done.ended.log),
+        )
+
+
+def shortened(log: str) -> str:
+    """Head and tail of a log: a message holds 64 KiB, and JSON may take six bytes a character."""
+    if len(log) <= LOG_CHARACTERS:
+        return log
+    half = LOG_CHARACTERS // 2
+    return f"{log[:half]}\n... {len(log) - 2 * half} characters left out ...\n{log[-half:]}"

@@ -1,0 +1,391 @@
+"""Real processes for tests: a server, workers and ``hagoop-request``; and the pipe that they must equal.
+
+Everything is started in a folder of the test, with a TMPDIR of its own.  ``end`` stops all and fails
+for whatever is left: processes, scratch, pid files, temporary files, tracebacks in logs.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+import hagoop
+
+SOURCE = Path(hagoop.__file__).parent.parent
+REQUEST = [sys.executable, "-m", "hagoop.request_script"]
+END_SECONDS = 20.0
+REQUEST_SECONDS = 90.0
+SORT = ["sort", "-s", "-t", "\t", "-k1,1"]
+PROGRAM_ENV = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+def free_ports(count: int, host: str = "127.0.0.1") -> list[int]:
+    """Ports that nobody listens on now."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind((host, 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def until(condition: Callable[[], object], seconds: float = 30.0, what: str = "it") -> None:
+    """Wait for what other processes do."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"{what} did not happen within {seconds:g} s"
+        time.sleep(0.02)
+
+
+def can(*words: str) -> bool:
+    """Whether a command works on this machine."""
+    try:
+        return subprocess.run(words, capture_output=True, timeout=10).returncode == 0
+    except OSError:
+        return False
+
+
+# The oracle
+
+
+def lines_of(files: Iterable[bytes]) -> bytes:
+    """Files one after the other, each with its last line ended."""
+    return b"".join(end_line(each) for each in files)
+
+
+def end_line(data: bytes) -> bytes:
+    """The same with a last newline, if there is anything."""
+    return data + b"\n" if data and not data.endswith(b"\n") else data
+
+
+def oracle(
+    files: Iterable[bytes], mapper: str | None, reducer: str | None = None, folder: Path | None = None
+) -> bytes:
+    """``lines(I) | M | LC_ALL=C sort -s -t TAB -k1,1 | R``; nothing is run on nothing.
+
+    :param folder: where the programs are run.
+    """
+    mapped = _pipe(mapper, lines_of(files), folder)
+    if reducer is None:
+        return mapped
+    return _pipe(reducer, _run(SORT, mapped, folder, {**PROGRAM_ENV, "LC_ALL": "C"}), folder)
+
+
+def _pipe(cmd: str | None, data: bytes, folder: Path | None) -> bytes:
+    if cmd is None or not data:
+        return data
+    return end_line(_run(["/bin/sh", "-c", cmd], data, folder, PROGRAM_ENV))
+
+
+def _run(words: Sequence[str], data: bytes, folder: Path | None, env: Mapping[str, str]) -> bytes:
+    return subprocess.run(
+        words, input=data, cwd=folder, env=env, stdout=subprocess.PIPE, check=True, timeout=60
+    ).stdout
+
+
+# Processes
+
+
+def processes_of(folder: Path) -> dict[int, str]:
+    """Processes, ours and our parents aside, whose words, environment or folder are below a folder."""
+    mark = os.fsencode(folder)
+    own = ancestors()
+    found: dict[int, str] = {}
+    for each in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (each / "cmdline").read_bytes()
+            there = os.fsencode(os.readlink(each / "cwd"))
+            if mark in words + (each / "environ").read_bytes() + there and int(each.name) not in own:
+                found[int(each.name)] = words.replace(b"\0", b" ").decode("utf-8", "replace").strip()
+    return found
+
+
+def ancestors() -> set[int]:
+    """This process and all above it."""
+    found: set[int] = set()
+    process = os.getpid()
+    while process:
+        found.add(process)
+        try:
+            status = Path(f"/proc/{process}/stat").read_bytes()
+        except OSError:
+            break
+        process = int(status.rpartition(b")")[2].split()[1])
+    return found
+
+
+@define(eq=False)
+class Part:
+    """A server or a worker as a process that can be killed and started again.
+
+    :ivar folder: where it is started: pid file and log are there.
+    :ivar prefix: words before its own: ``ip netns exec NAME``.
+    """
+
+    folder: Path
+    words: list[str]
+    env: dict[str, str]
+    prefix: list[str] = field(factory=list)
+    process: "subprocess.Popen[bytes] | None" = None
+    was_killed: bool = False
+
+    def start(self) -> None:
+        """Start it."""
+        self.was_killed = False
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [*self.prefix, *self.words],
+                cwd=self.folder,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    @property
+    def log(self) -> Path:
+        """What it said."""
+        return self.folder / "log"
+
+    def said(self, words: str) -> int:
+        """How often the log has these words."""
+        return self.log.read_text(errors="replace").count(words) if self.log.exists() else 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self) -> None:
+        """``kill -9``: its scratch and pid file stay until it starts again."""
+        assert self.process is not None
+        self.was_killed = True
+        self.process.kill()
+        self.process.wait(END_SECONDS)
+
+    def term(self) -> None:
+        """SIGTERM."""
+        if self.is_alive:
+            assert self.process is not None
+            self.process.terminate()
+
+    def wait(self) -> None:
+        """Wait until it is gone."""
+        assert self.process is not None
+        self.process.wait(END_SECONDS)
+
+
+@define(eq=False)
+class Cluster:
+    """A server and workers on this machine."""
+
+    folder: Path
+    host: str = "127.0.0.1"
+    server_options: Sequence[str] = ()
+    commands: int = field(init=False)
+    web: int = field(init=False)
+    server: Part = field(init=False)
+    workers: list[Part] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        for each in ("tmp", "home", "at"):
+            (self.folder / each).mkdir(parents=True)
+        self.commands, self.web = free_ports(2, self.host)
+        words = ["--listen", f"{self.host}:{self.commands}", "--web", f"{self.host}:{self.web}"]
+        self.server = self._part("server", [*words, *self.server_options])
+
+    def _part(self, name: str, options: Sequence[str]) -> Part:
+        folder = self.folder / name
+        folder.mkdir()
+        start = f"from hagoop.{name.partition('-')[0]}_tap import main; main()"
+        words = [sys.executable, "-c", start, "-n", "--state", str(folder / "state"), *options]
+        return Part(folder, words, self.env)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of all processes: PATH, and folders of the test's own."""
+        return {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "HOME": str(self.folder / "home"),
+            "TMPDIR": str(self.folder / "tmp"),
+            "PYTHONPATH": str(SOURCE),
+            "PYTHONWARNINGS": "default::ResourceWarning",
+        }
+
+    @property
+    def address(self) -> str:
+        """What ``--server`` wants."""
+        return f"{self.host}:{self.commands}"
+
+    # Starting
+
+    def start_server(self) -> None:
+        """Start it, again on the same state and ports if it was there before; wait until it listens."""
+        self.server.start()
+        until(lambda: self.listens or not self.server.is_alive, what="a server that listens")
+        assert self.server.is_alive, self.server.log.read_text()
+
+    @property
+    def listens(self) -> bool:
+        """Whether the server takes connections."""
+        with socket.socket() as dialled:
+            return dialled.connect_ex((self.host, self.commands)) == 0
+
+    def start_workers(self, count: int, *options: str) -> None:
+        """Start so many more one-slot workers; wait until all have joined."""
+        for _ in range(count):
+            self.add_worker(*options)
+        self.await_workers()
+
+    def add_worker(self, *options: str, prefix: Sequence[str] = (), **env: str) -> Part:
+        """Start one more; ``env`` is added to its environment."""
+        name = f"worker-{len(self.workers) + 1}"
+        words = ["--server", self.address, "--name", name]
+        slots = () if "--slots" in options else ("--slots", "1")
+        part = self._part(name, [*words, *slots, *options])
+        part.env.update(env)
+        part.prefix = list(prefix)
+        part.start()
+        self.workers.append(part)
+        return part
+
+    def await_workers(self) -> None:
+        """Wait until all workers have joined."""
+        for each in self.workers:
+            until(lambda each=each: each.said("joined ") or not each.is_alive, what="a worker's Join")
+            assert each.is_alive, each.log.read_text()
+
+    # Requests
+
+    def request_words(self, *words: object) -> list[str]:
+        """The command line of ``hagoop-request`` with the server named."""
+        first, *rest = [os.fspath(each) if isinstance(each, Path) else str(each) for each in words]
+        return [*REQUEST, first, "--server", self.address, *rest]
+
+    def request(
+        self,
+        *words: object,
+        stdin: bytes | None = None,
+        seconds: float = REQUEST_SECONDS,
+        env: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> "subprocess.CompletedProcess[bytes]":
+        """Run ``hagoop-request`` to its end, in the folder ``at``."""
+        return subprocess.run(
+            [*prefix, *self.request_words(*words)],
+            cwd=self.at,
+            env={**self.env, **(env or {})},
+            timeout=seconds,
+            capture_output=True,
+            **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),
+        )
+
+    def begin(self, *words: object) -> "subprocess.Popen[bytes]":
+        """Start ``hagoop-request`` and leave it running; its stderr is in the file ``at/stderr``."""
+        with open(self.folder / "stderr", "wb") as stderr:
+            return subprocess.Popen(
+                self.request_words(*words),
+                cwd=self.at,
+                env=self.env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+            )
+
+    @property
+    def at(self) -> Path:
+        """Where clients are started."""
+        return self.folder / "at"
+
+    def ask(self, *words: object) -> Any:
+        """What a command says with ``--json``."""
+        asked = self.request(*words, "--json")
+        assert asked.returncode == 0, asked.stderr.decode()
+        return json.loads(asked.stdout)
+
+    # The end
+
+    def forget_all(self) -> None:
+        """Forget all requests, so that nothing of them may be left."""
+        for each in self.ask("list"):
+            assert self.request("forget", each["id"]).returncode == 0
+
+    def end(self) -> None:
+        """Stop everything by SIGTERM and fail for what is left."""
+        parts = [*self.workers, self.server]
+        try:
+            for each in parts:
+                each.term()
+                if each.process is not None:
+                    each.wait()
+            until(lambda: not processes_of(self.folder), 8, "the end of all processes")
+        finally:
+            for process in processes_of(self.folder):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
+        wrong = self.left_behind() + self.complaints()
+        assert not wrong, "left behind: " + "\n".join(wrong)
+
+    def left_behind(self) -> list[str]:
+        """Files that should be gone."""
+        ended = [each.folder for each in (*self.workers, self.server) if not each.was_killed]
+        found = [*(self.folder / "tmp").glob("*"), *self.at.glob(".*.partial")]
+        for each in ended:
+            for left in ("*.pid", "state/scratch", "state/spool/arriving/*"):
+                found += each.glob(left)
+        return [str(each.relative_to(self.folder)) for each in found]
+
+    def complaints(self) -> list[str]:
+        """What logs say that only a bug would."""
+        bad = ("Traceback (most recent call last)", "#critical", "ResourceWarning")
+        return [
+            f"{part.folder.name}: {log[max(0, log.find(each) - 300) :][:3000]}"
+            for part in [*self.workers, self.server]
+            if part.log.exists() and (log := part.log.read_text(errors="replace"))
+            for each in bad
+            if each in log
+        ]
+
+
+@contextlib.contextmanager
+def running(
+    folder: Path, workers: int = 1, *, host: str = "127.0.0.1", options: Sequence[str] = ()
+) -> Iterator[Cluster]:
+    """A cluster that is there for a while, and leaves nothing behind."""
+    shutil.rmtree(folder, ignore_errors=True)
+    cluster = Cluster(folder, host, options)
+    try:
+        cluster.start_server()
+        cluster.start_workers(workers)
+        yield cluster
+    finally:
+        cluster.end()
+
+
+def is_one_sentence(said: bytes) -> bool:
+    """Whether stderr is one plain line, no traceback."""
+    text = said.decode()
+    return len(text.strip().splitlines()) == 1 and "Traceback" not in text
+
+
+def differ(answer: bytes, expected: bytes) -> str:
+    """Where two answers first differ, in words; empty when they do not."""
+    if answer == expected:
+        return ""
+    pairs = zip(answer.splitlines(keepends=True), expected.splitlines(keepends=True), strict=False)
+    for number, (got, wanted) in enumerate(pairs, 1):
+        if got != wanted:
+            return f"line {number} is {got[:80]!r}, not {wanted[:80]!r}"
+    return f"{len(answer)} bytes, not {len(expected)}: {answer[-80:]!r}, not {expected[-80:]!r}"

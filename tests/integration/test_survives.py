@@ -1,0 +1,184 @@
+"""Workers and servers killed in the middle: the answer is the same."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cluster import END_SECONDS, Cluster, differ, oracle, running, until
+
+pytestmark = pytest.mark.slow
+
+LINES = 400
+SLOW = "./slow.py"
+SCRIPT = f"""#!{sys.executable}
+import sys, time
+for line in sys.stdin.buffer:
+    time.sleep(0.01)
+    sys.stdout.buffer.write(line.upper())
+"""
+TEXT = b"".join(b"k%d\tv%d\n" % (number % 37, number) for number in range(LINES))
+KEYS = "cut -f1 | uniq -c"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Two workers, and a mapper that takes 10 ms for a line."""
+    with running(tmp_path / "it", 2) as made:
+        (made.at / "input").write_bytes(TEXT)
+        (made.at / "slow.py").write_text(SCRIPT)
+        (made.at / "slow.py").chmod(0o755)
+        yield made
+
+
+def expected(cluster: Cluster) -> bytes:
+    return oracle([TEXT], "tr a-z A-Z", KEYS)
+
+
+RUN = ("run", "input", "--mapper", SLOW, "--reducer", KEYS)
+
+
+def is_in_the_middle(cluster: Cluster) -> bool:
+    """Whether something is committed, and not all."""
+    asked = cluster.request("status", "--json")
+    if asked.returncode:
+        return False
+    status = json.loads(asked.stdout)
+    assert status["state"] == "running", status
+    return status["phase"] == "map" and status["done"] > 0
+
+
+def finish(cluster: Cluster, client: "object") -> None:
+    """Wait for ``run`` and compare its answer."""
+    out, _ = client.communicate(timeout=60)  # type: ignore[attr-defined]
+    assert client.returncode == 0, (cluster.folder / "stderr").read_text()  # type: ignore[attr-defined]
+    assert differ(out, expected(cluster)) == ""
+
+
+def finish_detached(cluster: Cluster, request: str) -> None:
+    """``wait``, then ``answer``."""
+    waited = cluster.request("wait", request)
+    assert waited.returncode == 0, waited.stderr.decode()
+    answered = cluster.request("answer", request)
+    assert answered.returncode == 0, answered.stderr.decode()
+    assert differ(answered.stdout, expected(cluster)) == ""
+
+
+def detach(cluster: Cluster) -> str:
+    """Submit; the id."""
+    submitted = cluster.request(*RUN, "--detach")
+    assert submitted.returncode == 0, submitted.stderr.decode()
+    return submitted.stdout.decode().strip()
+
+
+def test_killed_worker_costs_nothing_but_time(cluster: Cluster) -> None:
+    """``kill -9`` of one of two workers, whose programs die with it or are of no account."""
+    client = cluster.begin(*RUN)
+    until(lambda: is_in_the_middle(cluster))
+    cluster.workers[0].kill()
+    finish(cluster, client)
+    assert cluster.ask("status")["failures"] == 0
+    [left] = cluster.ask("workers")
+    assert left["name"] == "worker-2"
+
+
+def test_killed_worker_comes_back(cluster: Cluster) -> None:
+    """All workers are killed; one starts again on its state, under its old identity, and ends the work."""
+    before = {each["name"]: each["id"] for each in cluster.ask("workers")}
+    client = cluster.begin(*RUN)
+    until(lambda: is_in_the_middle(cluster))
+    for each in cluster.workers:
+        each.kill()
+    cluster.workers[0].start()
+    finish(cluster, client)
+    [back] = cluster.ask("workers")
+    assert (back["name"], back["id"]) == ("worker-1", before["worker-1"])
+
+
+def test_killed_server_goes_on_where_it_was(cluster: Cluster) -> None:
+    """The server is killed and starts again: ``run`` and the workers find it by themselves."""
+    client = cluster.begin(*RUN)
+    until(lambda: is_in_the_middle(cluster))
+    done = cluster.ask("status")["done"]
+    cluster.server.kill()
+    cluster.start_server()
+    status = cluster.ask("status")
+    assert status["done"] >= done
+    finish(cluster, client)
+
+
+def test_request_outlives_its_client_and_its_server(cluster: Cluster) -> None:
+    """Submitted with ``--detach``; the server is killed; ``wait`` and ``answer`` go on as if nothing was."""
+    request = detach(cluster)
+    until(lambda: is_in_the_middle(cluster))
+    cluster.server.kill()
+    cluster.start_server()
+    finish_detached(cluster, request)
+
+
+def test_all_are_killed_at_once(cluster: Cluster) -> None:
+    """As when the power fails: server and workers are killed and start again."""
+    request = detach(cluster)
+    until(lambda: is_in_the_middle(cluster))
+    for each in (cluster.server, *cluster.workers):
+        each.kill()
+    cluster.start_server()
+    for each in cluster.workers:
+        each.start()
+    finish_detached(cluster, request)
+
+
+def test_server_is_killed_again_and_again(cluster: Cluster) -> None:
+    """Three times, each time somewhere else in the request."""
+    request = detach(cluster)
+    for done in (0.0, 0.2, 0.5):
+        until(lambda done=done: cluster.ask("status")["done"] > done)
+        cluster.server.kill()
+        cluster.start_server()
+    finish_detached(cluster, request)
+
+
+def test_answer_outlives_the_server(cluster: Cluster) -> None:
+    """A request that is done is there after a restart, whether the server was killed or stopped."""
+    (cluster.at / "input").write_bytes(TEXT[:200])
+    ran = cluster.request("run", "input", "--mapper", "cat", "--reducer", KEYS)
+    assert ran.returncode == 0
+    cluster.server.kill()
+    cluster.start_server()
+    assert cluster.request("answer").stdout == ran.stdout
+    cluster.server.term()
+    cluster.server.wait()
+    cluster.start_server()
+    assert cluster.request("answer").stdout == ran.stdout
+    status = cluster.ask("status")
+    assert (status["state"], status["answer_bytes"]) == ("done", len(ran.stdout))
+    # And there is still somebody to work.
+    until(lambda: len(cluster.ask("workers")) == 2)
+    assert cluster.request("run", "input", "--mapper", "cat").stdout == TEXT[:200] + b"\n"[TEXT[199:200] == b"\n" :]
+
+
+def test_stopped_server_goes_on_when_it_starts(cluster: Cluster) -> None:
+    """SIGTERM in the middle of a request, and a start."""
+    client = cluster.begin(*RUN)
+    until(lambda: is_in_the_middle(cluster))
+    cluster.server.term()
+    cluster.server.wait()
+    cluster.start_server()
+    finish(cluster, client)
+
+
+def test_stopped_in_the_middle_leaves_nothing(cluster: Cluster) -> None:
+    """SIGTERM of all in the middle: all end soon, with their programs; the fixture looks for the rest."""
+    client = cluster.begin(*RUN)
+    until(lambda: is_in_the_middle(cluster))
+    client.kill()
+    client.communicate()
+    began = time.monotonic()
+    for each in (*cluster.workers, cluster.server):
+        each.term()
+    for each in (*cluster.workers, cluster.server):
+        each.wait()
+    assert time.monotonic() - began < END_SECONDS / 2
+    assert not list(cluster.folder.glob("*/*.pid"))
