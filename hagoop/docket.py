@@ -26,7 +26,8 @@ from hagoop.jobs import (
 )
 from hagoop.leases import Decision
 from hagoop.ledger import Ledger
-from hagoop.phases import MOST_RUNS, NextPhase, RequestData
+from hagoop.merging import MERGE_RUNS
+from hagoop.phases import NextPhase, RequestData
 from hagoop.progress import Progress
 from hagoop.requests import Request
 
@@ -70,7 +71,7 @@ class Docket:
     wall: Callable[[], float]
     enact: Callable[[Sequence[Decision]], None]
     forgotten_by_workers: Callable[[RequestId], None]
-    most_runs: int = MOST_RUNS
+    most_runs: int = MERGE_RUNS
     data: dict[RequestId, RequestData] = field(factory=dict)
     ended_facts: dict[RequestId, tuple[str, int]] = field(factory=dict)
     _keys: dict[str, RequestId] = field(factory=dict)

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from hagoop import wire
 from hagoop.errors import BadMessage, TransferFailed
 from hagoop.jobs import Piece
-from hagoop.runs import SliceDecoder
+from hagoop.slices import SliceDecoder
 
 SCAN_BYTES = 256 << 10
 MOST_HEADER = 64 << 20

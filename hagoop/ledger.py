@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import count
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from hagoop import policy
 from hagoop.errors import JobError, LedgerError, OutputTooLarge, ProgramFailed, ProgramHung, WorkerUnfit
@@ -35,6 +35,17 @@ from hagoop.tail import Tail
 BLAMED: tuple[type[JobError], ...] = (ProgramFailed, ProgramHung, OutputTooLarge)
 BLAMED_KINDS = frozenset(each.code for each in BLAMED)
 """Failures that count against the program and its lines; all others cost only time."""
+
+
+def _claimed(start: int, end: int) -> Range | None:
+    """The range that a worker speaks of, unless there is no such thing."""
+    return Range(start, end) if 0 <= start < end else None
+
+
+def _within(held: Range, failure: Failure) -> Failure:
+    """The failure, its place as far as it lies in what its worker holds."""
+    start = min(max(failure.start, held.start), held.end - 1)
+    return evolve(failure, start=start, end=min(max(failure.end, start + 1), held.end))
 
 
 @define(eq=False)
@@ -346,17 +357,18 @@ class Ledger:
     def _heed_stops(self, stretch: Stretch) -> list[Lease]:
         """Let go of holders that have come to where they stop, and return them.
 
-        A sole holder that stops early gives the rest back; while a copy runs, the copy does it.
+        A sole holder that stops early gives the rest back; while a copy runs, the copy does the rest.
         """
-        stopping = [each for each in self._holders(stretch) if each.stops is not None]
-        for each in stopping:
-            stops = max(each.stops or 0, stretch.front)
+        for each in [self.leases[id_] for id_ in stretch.holders]:
+            if each.stops is None:
+                continue
             if each.is_alone:
-                each.progress.shorten(stretch, stops)
-            elif stops == stretch.front:
-                stretch.holders.remove(each.id)
-        gone = [each for each in stopping if stretch.front in (stretch.end, each.stops)]
-        return gone
+                each.progress.shorten(stretch, max(each.stops, stretch.front))
+            if min(each.stops, stretch.end) <= stretch.front:
+                each.progress.release(stretch, each.id)
+                self._forget(each)
+                return [each, *self._heed_stops(stretch)]
+        return []
 
     def _forget(self, lease: Lease) -> None:
         del self.leases[lease.id]

@@ -7,25 +7,16 @@ from attrs import define, field, frozen
 
 from hagoop import wire
 from hagoop.answers import CHUNK_BYTES, Answer
+from hagoop.cells import CELL_BYTES, Cells, cut_cells
 from hagoop.errors import BadMessage, NoSuchInput
+from hagoop.frames import END_FRAME
 from hagoop.interfaces import Arrived, IInputs, ISpool
 from hagoop.jobs import Assignment, Output, Phase, Piece, Place, RequestId, Submission
+from hagoop.merging import MERGE_RUNS, merge_groups
 from hagoop.ranges import Range
-from hagoop.runs import (
-    CELL_BYTES,
-    END_FRAME,
-    TRAILER_BYTES,
-    Cells,
-    RunIndex,
-    cut_cells,
-    cut_slice,
-    footer_place,
-    merge_groups,
-    read_index,
-)
+from hagoop.runs import TRAILER_BYTES, RunIndex, footer_place, read_index
+from hagoop.slices import cut_slice
 
-MOST_RUNS = 128
-"""How many runs may enter a reduce: descriptors and buffers of one merge."""
 LEAST_CELLS = 256
 """Into how many cells a small output is cut, as far as its index allows."""
 NO_RUN = RunIndex((), 0)
@@ -61,7 +52,7 @@ class RequestData:
     inputs: IInputs
     spool: ISpool
     answer: Answer
-    most_runs: int = MOST_RUNS
+    most_runs: int = MERGE_RUNS
     round: int = 0
     runs: list[Run] = field(factory=list)
     groups: list[Range] = field(factory=list)

@@ -20,9 +20,10 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
 
 from hagoop.errors import ProgramFailed, WorkerUnfit
+from hagoop.frames import key_of
 from hagoop.interfaces import IWorkerReactor
 from hagoop.process import Run, launch
-from hagoop.runs import RunWriter, key_of
+from hagoop.runs import RunWriter
 
 # Up to here a thread is done before a process is, even when lines are short.
 _SMALL_BYTES = 1 << 16

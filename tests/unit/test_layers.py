@@ -12,8 +12,9 @@ FOLDER = Path(hagoop.__file__).parent
 
 PURE = """
     errors
-    ranges wire
-    runs
+    ranges wire frames
+    runs merging
+    slices cells
     jobs
     experience progress
     policy requests
@@ -27,7 +28,7 @@ PURE = """
 LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
-        adopting answer_file answers arriving client disk docket feeding found grants incoming inputs
+        adopting answer_file answers arriving client delivery disk docket feeding found grants incoming inputs
         intake journal launching links memory_spool phases piecework process programs recovery reports
         rows scheduler sentences server sessions shipping showing sorting spool stored transfer web
         workbench worker

@@ -12,34 +12,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hagoop.cells import Cells, cut_cells
 from hagoop.errors import BadMessage
+from hagoop.frames import BLOCK_BYTES, END_FRAME, HEADER_BYTES, Frame, key_of, pack_frame, read_frames
+from hagoop.merging import merge_groups
 from hagoop.ranges import Range
 from hagoop.runs import (
-    BLOCK_BYTES,
     BOUND_BYTES,
-    END_FRAME,
     FOOTER_BYTES,
-    HEADER_BYTES,
     INDEX_ENTRIES,
     TRAILER_BYTES,
-    Cells,
     Entry,
-    Frame,
     Part,
     RunIndex,
     RunWriter,
-    SliceDecoder,
     Span,
-    cut_cells,
-    cut_slice,
     footer_place,
-    key_of,
-    merge_groups,
-    pack_frame,
-    read_frames,
     read_index,
-    trim,
 )
+from hagoop.slices import SliceDecoder, cut_slice, trim
 
 BLOCK = 16
 BOUND = 6

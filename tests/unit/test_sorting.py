@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hagoop.errors import WorkerUnfit
-from hagoop.runs import RunWriter, key_of
+from hagoop.frames import key_of
+from hagoop.runs import RunWriter
 from hagoop.sorting import find_bound, pack
 
 KEYS = st.lists(st.sampled_from(b"\0\x08ab\xff\r"), max_size=5).map(bytes)

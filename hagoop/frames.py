@@ -1,0 +1,112 @@
+"""Frames: the pieces that sorted runs are stored and sent in.
+
+A frame is a header and the bytes of whole lines, compressed when that is shorter.  A line longer than
+a block is a sequence of frames of its own, so memory stays bounded whatever the lines are.
+
+Frames come from strangers: whatever does not check raises ``BadMessage``.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from struct import Struct
+
+from attrs import frozen
+
+from hagoop.errors import BadMessage
+
+BLOCK_BYTES = 64 * 1024
+"""The most bytes that a frame unpacks to."""
+
+_HEADER = Struct("<IIB")
+LINE_START = 1
+STORED = 2
+
+HEADER_BYTES = _HEADER.size
+END_FRAME = bytes(HEADER_BYTES)
+"""Ends one slice in a stream of slices."""
+
+
+def key_of(line: bytes) -> bytes:
+    """What a line is sorted by."""
+    return line.split(b"\n", 1)[0].split(b"\t", 1)[0]
+
+
+@frozen
+class Frame:
+    """A frame as it is stored.
+
+    :param line_start: whether it begins a line; otherwise it continues one.
+    :param stored: whether the payload is the bytes themselves, not compressed.
+    :param size: the bytes it unpacks to.
+    """
+
+    line_start: bool
+    stored: bool
+    size: int
+    payload: bytes
+
+    @property
+    def encoded(self) -> bytes:
+        """Header and payload."""
+        flags = LINE_START * self.line_start | STORED * self.stored
+        return _HEADER.pack(len(self.payload), self.size, flags) + self.payload
+
+    def unpack(self) -> bytes:
+        """The bytes of its lines."""
+        raw = self.payload if self.stored else inflate(self.payload, self.size)
+        if len(raw) != self.size:
+            raise BadMessage("A frame has another length than its header says.")
+        return raw
+
+
+def pack_frame(raw: bytes, line_start: bool) -> Frame:
+    """Make the frame of ``raw``: at least one byte, at most ``BLOCK_BYTES``."""
+    packed = zlib.compress(raw, 1)
+    stored = len(packed) >= len(raw)
+    return Frame(line_start, stored, len(raw), raw if stored else packed)
+
+
+def read_frames(read: Callable[[int], bytes], size: int) -> Iterator[Frame]:
+    """The frames of the next ``size`` bytes that ``read`` gives; headers are checked,
+    payloads not yet unpacked.
+
+    :param read: as of a file at the start of a span: the bytes asked for, fewer only at the end.
+    """
+    left = size
+    while left:
+        packed, raw, flags = read_header(_read_exactly(read, HEADER_BYTES))
+        if left == size and not flags & LINE_START:
+            raise BadMessage("A part of a run does not begin with a line.")
+        left -= HEADER_BYTES + packed
+        if left < 0:
+            raise BadMessage("A frame goes on past the end of its part of the run.")
+        yield Frame(bool(flags & LINE_START), bool(flags & STORED), raw, _read_exactly(read, packed))
+
+
+def _read_exactly(read: Callable[[int], bytes], size: int) -> bytes:
+    data = read(size)
+    if len(data) != size:
+        raise BadMessage("The run ends within a frame.")
+    return data
+
+
+def read_header(header: bytes) -> tuple[int, int, int]:
+    """Packed size, unpacked size and flags."""
+    packed, raw, flags = _HEADER.unpack(header)
+    fits = packed == raw if flags & STORED else 0 < packed < raw
+    if not (fits and 0 < raw <= BLOCK_BYTES and flags <= LINE_START | STORED):
+        raise BadMessage("A frame's header makes no sense.")
+    return packed, raw, flags
+
+
+def inflate(packed: bytes, most: int) -> bytes:
+    """Unpack one whole zlib stream of at most ``most`` bytes."""
+    stream = zlib.decompressobj()
+    try:
+        # One byte more, or the stream's own end and checksum would stay unread.
+        raw = stream.decompress(packed, most + 1)
+    except zlib.error as error:
+        raise BadMessage("Compressed bytes of a run are damaged.") from error
+    if len(raw) > most or not stream.eof or stream.unused_data:
+        raise BadMessage("Compressed bytes of a run unpack to another length than announced.")
+    return raw
