@@ -34,6 +34,8 @@ from hagoop.requests import Request
 log = Logger()
 RETRY_SECONDS = 1.0
 """How soon a write is tried again that found the disk full."""
+STATUS_BYTES = 48 << 10
+"""A status travels in one message; counters and log give way."""
 Fact = dict[str, object]
 
 
@@ -81,6 +83,7 @@ class Docket:
     _counts: dict[RequestId, "Callable[[], Deferred[None]]"] = field(factory=dict)
     _counting: dict[RequestId, "Deferred[None]"] = field(factory=dict)
     _number: int = 0
+    _gone: list[RequestId] = field(factory=list)
 
     # Submitting
 
@@ -136,6 +139,11 @@ class Docket:
         answer = Answer(self.spool, self.in_thread)
         data = RequestData(request, submission, inputs, self.spool, answer, self.most_runs)
         self.data[request] = data
+
+    def found_forgotten(self, request: RequestId) -> None:
+        """At recovery: there was such a request; its number is not given again."""
+        self._number = max(self._number, int(request[1:]))
+        self._gone.append(request)
 
     def begin(self, request: RequestId) -> None:
         """Start, or start again, the map phase: its lines are counted while it runs."""
@@ -295,8 +303,17 @@ class Docket:
         self._walls.pop(request)
         self._counts.pop(request)
         self.ended_facts.pop(request, None)
+        if int(request[1:]) == self._number:
+            await self._keep_number(request)
         await self.journal.forget(request)
         await self.spool.forget(data.answer_shelf)
+
+    async def _keep_number(self, request: RequestId) -> None:
+        """The newest number must not come again after a restart: late commits may name it."""
+        older, self._gone = self._gone, [request]
+        await self._record(gone_stream(request), "forgotten", {})
+        for each in older:
+            await self.journal.forget(gone_stream(each))
 
     # Asking
 
@@ -352,7 +369,24 @@ class Docket:
             answer_bytes=size,
             answer_digest=digest,
         )
-        return shown if progress is None else _with_progress(shown, progress)
+        if len(wire.encode(shown)) > STATUS_BYTES:
+            shown = evolve(shown, counters=(), log="")
+        return shown if progress is None else self._with_progress(shown, account, progress)
+
+    def _with_progress(
+        self, status: RequestStatus, account: Request, progress: Progress
+    ) -> RequestStatus:
+        weight, done = progress.weight, progress.weight_committed
+        speed = self.ledger.fleet.supply(account, progress, self.clock.seconds()).speed
+        left = (weight - done) / speed if account.commits and speed else None
+        return evolve(
+            status,
+            phase=progress.phase,
+            done=done / weight if weight else 0.0,
+            weight=weight,
+            whole=progress.whole,
+            seconds_left=left,
+        )
 
     def stop(self) -> None:
         """Stop counting lines."""
@@ -360,10 +394,9 @@ class Docket:
             self._stop_counting(each)
 
 
-def _with_progress(status: RequestStatus, progress: Progress) -> RequestStatus:
-    weight = progress.weight
-    done = progress.weight_committed / weight if weight else 0.0
-    return evolve(status, phase=progress.phase, done=done, weight=weight, whole=progress.whole)
+def gone_stream(request: RequestId) -> str:
+    """Where a forgotten request's number is kept."""
+    return f"{request}.gone"
 
 
 def last_phase(account: Request) -> Phase:

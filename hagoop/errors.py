@@ -99,6 +99,10 @@ class OutputTooLarge(ProgramFailed):
     code = "OUTPUT_TOO_LARGE"
 
 
+BLAMED_KINDS = frozenset(each.code for each in (ProgramFailed, ProgramHung, OutputTooLarge))
+"""Failures that count against the program and its lines; all others cost only time."""
+
+
 class WorkerUnfit(JobError):
     """This worker cannot run this program; nobody is to blame."""
 

@@ -253,6 +253,7 @@ class RequestStatus:
     """A request as ``status`` and ``list`` show it.
 
     :param done: committed share of each phase that has begun, 0 to 1, by name.
+    :param seconds_left: of the running phase, once anything is known of it.
     :param answer_bytes: size of the answer once it is done.
     """
 

@@ -11,7 +11,7 @@ from itertools import count
 from attrs import define, evolve, field
 
 from hagoop import policy
-from hagoop.errors import JobError, LedgerError, OutputTooLarge, ProgramFailed, ProgramHung, WorkerUnfit
+from hagoop.errors import BLAMED_KINDS, LedgerError, WorkerUnfit
 from hagoop.fleet import Fleet
 from hagoop.jobs import (
     AssignmentId,
@@ -31,10 +31,6 @@ from hagoop.progress import History, Progress, Scale, Stretch
 from hagoop.ranges import Range
 from hagoop.requests import Request
 from hagoop.tail import Tail
-
-BLAMED: tuple[type[JobError], ...] = (ProgramFailed, ProgramHung, OutputTooLarge)
-BLAMED_KINDS = frozenset(each.code for each in BLAMED)
-"""Failures that count against the program and its lines; all others cost only time."""
 
 
 def _claimed(start: int, end: int) -> Range | None:

@@ -44,9 +44,12 @@ class LocalCluster:
     folder: Path = field(factory=lambda: Path(tempfile.mkdtemp(prefix="hagoop-")))
     _service: ServerService = field(init=False)
     _processes: list[tuple[_WorkerProcess, IProcessTransport]] = field(factory=list)
+    _stopped: bool = False
 
     def start(self) -> str:
         """Start all; the endpoint string of the server."""
+        # Also when a signal ends this process.
+        self.reactor.addSystemEventTrigger("before", "shutdown", self.stop)
         config = ServerConfig(
             listen="tcp:0:interface=127.0.0.1",
             web="tcp:0:interface=127.0.0.1",
@@ -65,7 +68,8 @@ class LocalCluster:
         return server
 
     def _spawn(self, server: str, number: int) -> None:
-        start = "from hagoop.worker_tap import main; main()"
+        # A session of its own: Ctrl-C is for the client, which ends its workers in good order.
+        start = "import os; os.setsid(); from hagoop.worker_tap import main; main()"
         words = [sys.executable, "-c", start, "--nodaemon", "--pidfile="]
         words += ["--server", server, "--slots", "1", "--name", f"local-{number}"]
         words += ["--state", str(self.folder / f"worker-{number}"), "--leave-with-server"]
@@ -86,11 +90,19 @@ class LocalCluster:
         :raises RequestFailed: always.
         """
         await DeferredList([process.gone for process, _ in self._processes], consumeErrors=True)
+        if self._stopped:
+            await Deferred()
         said = (self.folder / "worker-1.log").read_text(errors="replace").strip().splitlines()
         raise RequestFailed(f"all local workers have ended; one said: {said[-1] if said else ''}")
 
-    async def stop(self) -> None:
-        """End all, and leave nothing behind."""
+    def stop(self) -> "Deferred[None]":
+        """End all and leave nothing behind; a second call has nothing to do."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._stopped:
+            return
+        self._stopped = True
         kills = []
         for process, transport in self._processes:
             if not process.ended.called:

@@ -23,10 +23,13 @@ Fact = dict[str, Any]
 
 @define
 class Story:
-    """The facts of one request, sorted by what they say."""
+    """The facts of one request, sorted by what they say.
+
+    :ivar submitted: None when it is forgotten, and only its number is known.
+    """
 
     request: RequestId
-    submitted: Fact
+    submitted: Fact | None
     phase: Fact | None = None
     ended: Fact | None = None
     commits: list[Fact] = field(factory=list)
@@ -37,9 +40,15 @@ class Story:
         return [wire.from_plain(Output, each["output"]) for each in wanted]
 
     @property
+    def shelves(self) -> list[RequestId]:
+        """What the spool still keeps for it."""
+        runs = [] if self.ended is not None else [RequestId(f"{self.request}.runs")]
+        return [self.request, *runs]
+
+    @property
     def programs(self) -> list[str]:
         """Digests of the shipped files that are still needed."""
-        if self.ended is not None:
+        if self.ended is not None or self.submitted is None:
             return []
         files: list[Fact] = self.submitted["submission"]["program"]["files"]
         return [each["digest"] for each in files]
@@ -47,6 +56,8 @@ class Story:
     @property
     def places(self) -> Iterable[Place]:
         """All places that its facts name and that must still be there."""
+        if self.submitted is None:
+            return []
         named = [wire.from_plain(Output, each["output"]) for each in self.commits]
         if self.phase is not None:
             named += wire.from_plain(tuple[Output, ...], self.phase["runs"])
@@ -61,6 +72,8 @@ def read_stories(rows: Iterable[tuple[str, str, Fact]]) -> list[Story]:
         name = stream.split(".", 1)[0]
         if kind == "submitted":
             stories[name] = Story(RequestId(name), body)
+        elif name not in stories and kind == "forgotten":
+            stories[name] = Story(RequestId(name), None)
         elif name in stories and kind == "committed":
             stories[name].commits.append(body)
         elif name in stories and kind == "phase":
@@ -73,6 +86,9 @@ def read_stories(rows: Iterable[tuple[str, str, Fact]]) -> list[Story]:
 def restore(docket: Docket, stories: Iterable[Story]) -> None:
     """Fill an empty docket; then what runs goes on.  Blocks while indexes are read."""
     for story in stories:
+        if story.submitted is None:
+            docket.found_forgotten(story.request)
+            continue
         docket.admit(story.request, story.submitted)
         _count(docket.ledger, story)
         data = docket.data[story.request]

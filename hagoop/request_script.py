@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,12 +41,14 @@ def _run(call: Call) -> int:
     # Not before the command line is known to be sound: importing a reactor takes its time.
     from twisted.internet import reactor
     from twisted.internet.defer import Deferred
+    from twisted.internet.error import ReactorNotRunning
 
     from hagoop import following
 
     reactor_: Any = reactor  # The installed reactor, whose kind is not known before.
     reactor_.seconds = time.monotonic
-    status = [FAILED]
+    # Nothing but a signal ends the reactor before the request has come to its end.
+    status = [INTERRUPTED]
 
     async def act() -> None:
         status[0] = await _status_of(_act(call, reactor_, following))
@@ -53,7 +56,12 @@ def _run(call: Call) -> int:
     def begin() -> None:
         acted = Deferred.fromCoroutine(act())
         acted.addErrback(_broken)
-        acted.addBoth(lambda _: reactor_.stop())
+        acted.addBoth(lambda _: stop())
+
+    def stop() -> None:
+        # A signal may have been faster.
+        with suppress(ReactorNotRunning):
+            reactor_.stop()
 
     reactor_.callWhenRunning(begin)
     reactor_.run(installSignalHandlers=True)

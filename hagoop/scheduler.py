@@ -96,6 +96,7 @@ class Scheduler:
         session = Session(SessionId(self._sessions), identity, process, str(worker.name), slots, now)
         self.ledger.worker_joined(session, now)
         self.workers[session.id] = worker
+        self.records_changed(identity)
         log.info("worker {name} joined as {identity}", name=worker.name, identity=identity)
         return session
 

@@ -108,7 +108,7 @@ class Server:
     def keep_records(self) -> None:
         """Write down what workers have earned since the last time."""
         fleet, now = self.scheduler.ledger.fleet, self.reactor.seconds()
-        for worker in [*self._changed, *fleet.connected]:
+        for worker in self._changed:
             body = _record_fact(fleet.records[worker], now)
             self.journal.put(worker, body).addErrback(lambda reason: log.failure("records", reason))
         self._changed.clear()
@@ -181,9 +181,12 @@ def build_server(
     scheduler.docket = docket
     stories = read_stories(journal.replay())
     _restore_records(ledger.fleet, journal.values())
-    shelves = [shelf for each in stories for shelf in (each.request, f"{each.request}.runs")]
+    for each in stories:
+        if each.ended is not None:
+            # A server that died between the end and its tidying has left them.
+            journal.forget(f"{each.request}.runs")
     spool.sweep(
-        [RequestId(each) for each in shelves],
+        [shelf for each in stories for shelf in each.shelves],
         [place for each in stories for place in each.places],
         blobs=[each for story in stories for each in story.programs],
     )

@@ -136,8 +136,10 @@ def _overall(status: RequestStatus) -> float:
 
 def _details(status: RequestStatus) -> str:
     failures = f", {status.failures} failures" if status.failures else ""
+    left = f", {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
     said = f", {clean(status.status)}" if status.status else ""
-    return f"{status.id} {status.phase}, {status.working} of {status.workers} workers{failures}{said}"
+    workers = f"{status.working} of {status.workers} workers"
+    return f"{status.id} {status.phase}, {workers}{failures}{left}{said}"
 
 
 def _line(request: str, status: RequestStatus) -> str:

@@ -30,7 +30,7 @@ from zope.interface import implementer
 
 from hagoop import commands
 from hagoop.disk import StateLock, lock_state
-from hagoop.errors import HaGoopError, WorkerLost
+from hagoop.errors import BLAMED_KINDS, HaGoopError, WorkerLost
 from hagoop.experience import JobSizer
 from hagoop.interfaces import IWorkerReactor
 from hagoop.jobs import Assignment, AssignmentId, Failure, Finished, Kept, Phase, RequestId
@@ -211,6 +211,8 @@ class Worker:
 
     def _connect_bytes(self, link: WorkerLink, port: int) -> None:
         """Bytes come from the host that we reached."""
+        if hasattr(self, "transfer"):
+            self.transfer.close()
         address: Any = link.transport.getPeer() if link.transport is not None else None
         self.transfer = Transfer(self.reactor, getattr(address, "host", "127.0.0.1"), port)
 
@@ -358,7 +360,8 @@ class Worker:
         if self.link is not None:
             with suppress(HaGoopError):
                 await self.link.call(commands.Fail, failure=failure)
-        await self._pause(AFTER_FAILURE_SECONDS if failure.kind == "TRANSFER_FAILED" else 0.0)
+        # What is nobody's fault would else come back at once, for ever.
+        await self._pause(0.0 if failure.kind in BLAMED_KINDS else AFTER_FAILURE_SECONDS)
 
     async def _pause(self, seconds: float) -> None:
         await deferLater(self.reactor, seconds)
