@@ -1,6 +1,7 @@
 """Where an answer goes: stdout, a file that is complete or absent, or a folder of parts."""
 
 import os
+import secrets
 import sys
 from pathlib import Path
 from typing import BinaryIO
@@ -43,6 +44,12 @@ class AnswerFile:
         return self.name.endswith("/")
 
     @property
+    def is_stream(self) -> bool:
+        """Whether it is there and neither file nor folder: a device or a pipe is written to as it is."""
+        place = Path(self.name)
+        return not self.is_stdout and place.exists() and not place.is_file() and not place.is_dir()
+
+    @property
     def target(self) -> Path:
         """The file, or the part."""
         return Path(self.name) / PART if self.is_folder else Path(self.name)
@@ -52,13 +59,15 @@ class AnswerFile:
 
         :raises AnswerExists: it is there already, or its folder is not.
         """
-        if self.is_stdout:
+        if self.is_stdout or self.is_stream:
             return
         place = Path(self.name)
         if place.exists() and not self.force:
             raise AnswerExists(f"'{self.name}' exists; choose another --output, or add --force")
         if place.is_dir() and not self.is_folder:
             raise AnswerExists(f"'{self.name}' is a folder; write '{self.name}/' for a folder of parts")
+        if place.exists() and not place.is_dir() and self.is_folder:
+            raise AnswerExists(f"'{place}' is a file; write '{place}' without the '/' to replace it")
         folder = place.absolute().parent
         if not folder.is_dir():
             raise AnswerExists(f"'{self.name}' cannot be written: '{folder}' is not a folder")
@@ -76,11 +85,14 @@ class AnswerFile:
         if self.is_stdout:
             self._file = sys.stdout.buffer
             return
+        if self.is_stream:
+            self._file = open(self.name, "wb")
+            return
         if self.is_folder and not Path(self.name).is_dir():
             Path(self.name).mkdir()
             self._made_folder = True
         target = self.target
-        self._beside = target.with_name(f".{target.name}.{os.getpid()}.partial")
+        self._beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
         self._file = open(self._beside, "xb")
 
     def finish(self) -> None:
@@ -90,6 +102,7 @@ class AnswerFile:
         assert self._file is not None
         self._file.flush()
         if self._beside is None:
+            self._close_stream()
             return
         os.fsync(self._file.fileno())
         self._file.close()
@@ -103,9 +116,15 @@ class AnswerFile:
         if self._beside is not None and self._file is not None:
             self._file.close()
             self._beside.unlink(missing_ok=True)
+        else:
+            self._close_stream()
         if self._made_folder:
             try:
                 Path(self.name).rmdir()
             except OSError:
                 # Somebody has put something into it.
                 return
+
+    def _close_stream(self) -> None:
+        if self._file is not None and not self.is_stdout:
+            self._file.close()

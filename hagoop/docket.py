@@ -34,8 +34,12 @@ from hagoop.requests import Request
 log = Logger()
 RETRY_SECONDS = 1.0
 """How soon a write is tried again that found the disk full."""
+KNOWN_SHARE = 0.05
+"""How much of a phase must be done before its end is guessed."""
 STATUS_BYTES = 48 << 10
 """A status travels in one message; counters and log give way."""
+MOST_TEXT = 2000
+"""Characters of what strangers say in it; JSON may take six bytes for one."""
 Fact = dict[str, object]
 
 
@@ -101,7 +105,8 @@ class Docket:
         self._submitting[key] = []
         try:
             request = await self._submit(key, submission)
-        except RequestError as error:
+        except Exception as error:
+            # Whatever it was: who sends the key again must not wait for ever.
             for each in self._submitting.pop(key):
                 each.errback(error)
             raise
@@ -190,15 +195,27 @@ class Docket:
             "output": wire.to_plain(output),
             "counters": wire.to_plain(job.counters),
         }
-        await self._record(data.shelf(progress.phase), "committed", fact, [kept[1]] if kept else [])
-        if self.data.get(request) is not data or request in self.ended_facts:
+
+        def is_open() -> bool:
+            return self.data.get(request) is data and request not in self.ended_facts
+
+        syncs = [kept[1]] if kept else []
+        await self._record(data.shelf(progress.phase), "committed", fact, syncs, is_open)
+        if not is_open():
             return
         if data.is_answer(progress.phase):
             data.answer.add(output)
         self.enact(self.ledger.output_stored(request, progress, output))
 
-    async def _record(self, stream: str, kind: str, fact: Fact, syncs: Sequence[Syncable] = ()) -> None:
-        while True:
+    async def _record(
+        self,
+        stream: str,
+        kind: str,
+        fact: Fact,
+        syncs: Sequence[Syncable] = (),
+        is_wanted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        while is_wanted():
             try:
                 return await self.journal.append(stream, kind, fact, syncs)
             except SpoolFull:
@@ -282,6 +299,10 @@ class Docket:
         """At recovery: this request had ended."""
         self.ended_facts[request] = digest, size
         self._close(request, failed=state is not State.DONE)
+        # The server may have stopped before it was done with this.
+        Deferred.fromCoroutine(self._clear_runs(request)).addErrback(
+            lambda reason: log.failure("clearing {request}", reason, request=request)
+        )
 
     async def _clear_runs(self, request: RequestId) -> None:
         data = self.data[request]
@@ -352,7 +373,7 @@ class Docket:
         shown = RequestStatus(
             id=account.id,
             state=state,
-            label=account.submission.label,
+            label=account.submission.label[:MOST_TEXT],
             age_seconds=self.age(account.id),
             phase=last_phase(account),
             done=1.0,
@@ -362,8 +383,8 @@ class Docket:
             workers=len(self.ledger.fleet.sessions),
             failures=account.failures,
             seconds_left=None,
-            message=account.message,
-            status=account.status,
+            message=account.message[:MOST_TEXT],
+            status=account.status[:MOST_TEXT],
             log=account.log,
             counters=counters_of(account),
             answer_bytes=size,
@@ -378,7 +399,8 @@ class Docket:
     ) -> RequestStatus:
         weight, done = progress.weight, progress.weight_committed
         speed = self.ledger.fleet.supply(account, progress, self.clock.seconds()).speed
-        left = (weight - done) / speed if account.commits and speed else None
+        known = speed and done > KNOWN_SHARE * weight
+        left = (weight - done) / speed if known else None
         return evolve(
             status,
             phase=progress.phase,
@@ -412,4 +434,3 @@ def counters_of(account: Request) -> tuple[Counter, ...]:
     return tuple(
         Counter(group, name, amount) for (group, name), amount in sorted(account.counters.items())
     )
-

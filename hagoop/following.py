@@ -141,7 +141,9 @@ class Follower:
         if self._interrupts > 1:
             self._leave(INTERRUPTED)
             return
-        self._say(f"Cancelling {self.request}; Ctrl-C again leaves it. {self._how_to_wait}")
+        stays = self.call.servers is not None
+        later = f" {self._how_to_wait}" if stays else ""
+        self._say(f"Cancelling; Ctrl-C again leaves at once.{later}")
         cancelling = Deferred.fromCoroutine(self.client.cancel(self.request))
         cancelling.addErrback(lambda _: self._leave(INTERRUPTED))
 

@@ -39,12 +39,16 @@ class SliceList:
 
 @define(eq=False)
 class Incoming:
-    """Takes what is fetched: the header, and then what ``body`` makes of the rest."""
+    """Takes what is fetched: the header, and then what ``body`` makes of the rest.
+
+    A failure is kept, for the work may have ended, and then nobody waits for it.
+    """
 
     body: "LineFile | SliceFiles"
     _head: bytearray = field(factory=bytearray)
     _header: bytes | None = None
-    _waiting: "Deferred[bytes]" = field(factory=Deferred)
+    _failure: Failure | None = None
+    _waiting: "Deferred[None]" = field(factory=Deferred)
 
     def write(self, data: bytes) -> None:
         """A part has come."""
@@ -61,17 +65,26 @@ class Incoming:
         self._head.clear()
         if rest:
             self.body.write(rest)
-        self._waiting.callback(self._header)
+        self._waiting.callback(None)
 
     def end(self, failure: Failure | None = None) -> None:
         """All has come, or no more will."""
         if not self._waiting.called:
-            self._waiting.errback(failure or TransferFailed("an assignment came without its first line"))
+            self._failure = failure
+            self._waiting.callback(None)
         self.body.end(failure)
 
     async def header(self, cls: type[wire.T]) -> wire.T:
-        """The first line, once it is there."""
-        return wire.decode(cls, await self._waiting)
+        """The first line, once it is there.
+
+        :raises TransferFailed: it will not come.
+        """
+        await self._waiting
+        if self._failure is not None:
+            self._failure.raiseException()
+        if self._header is None:
+            raise TransferFailed("an assignment came without its first line")
+        return wire.decode(cls, self._header)
 
 
 @define(eq=False)
@@ -91,7 +104,10 @@ class LineFile:
 
     def write(self, data: bytes) -> None:
         """More lines."""
-        self._file.write(data)
+        left = memoryview(data)
+        while left:
+            # A disk that fills up takes a part of it before it refuses.
+            left = left[self._file.write(left) :]
         self.size += len(data)
         if self._waiting is not None and self.size >= self._wanted:
             self._wake()
@@ -166,6 +182,7 @@ class SliceFiles:
     size: int = 0
     _decoder: SliceDecoder = field(factory=SliceDecoder)
     _file: BufferedRandom | None = None
+    _failure: Failure | None = None
     _done: "Deferred[None]" = field(factory=Deferred)
 
     def write(self, data: bytes) -> None:
@@ -191,10 +208,9 @@ class SliceFiles:
     def end(self, failure: Failure | None) -> None:
         """No more will come."""
         self.close()
-        if failure is None:
-            self._done.callback(None)
-        else:
-            self._done.errback(failure)
+        # Kept, not sent on: perhaps nobody waits any more.
+        self._failure = failure
+        self._done.callback(None)
 
     async def all(self, slices: int) -> list[Path]:
         """The files of all slices that hold lines, in order, once all have come.
@@ -202,6 +218,8 @@ class SliceFiles:
         :raises TransferFailed: they have not come whole.
         """
         await self._done
+        if self._failure is not None:
+            self._failure.raiseException()
         if not self._decoder.clean or self._decoder.ended != slices:
             raise TransferFailed("the slices of an assignment did not come whole")
         return [each for each in self.paths if _has_lines(each)]

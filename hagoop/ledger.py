@@ -57,8 +57,13 @@ class Ledger:
     # Workers
 
     def worker_joined(self, session: Session, now: float) -> None:
-        """A session begins; its identity must not have another."""
+        """A session begins; its identity must not have another.
+
+        What the machine lacked before may have been installed since.
+        """
         self.fleet.joined(session, now)
+        for request in self.requests.values():
+            request.unfit.pop(session.worker, None)
 
     def worker_leaves(self, session: SessionId) -> None:
         """It has given notice: nothing new for it."""
@@ -230,14 +235,18 @@ class Ledger:
 
     def accepts(self, session: SessionId, job: Finished) -> bool:
         """Whether a job would count: all of its range is open, and it begins at the front."""
+        return self._phase_for(session, job) is not None
+
+    def _phase_for(self, session: SessionId, job: Finished) -> Progress | None:
         done = _claimed(job.start, job.end)
-        if done is None:
-            return False
+        progress = self._running_phase(job.request, job.phase, job.round)
+        if done is None or progress is None:
+            return None
         lease = self._lease_of(session, job.id)
         if lease is None:
-            progress = self._running_phase(job.request, job.phase, job.round)
-            return progress is not None and done in progress.untouched
-        return done.start == lease.stretch.front and done.end <= lease.stretch.end
+            return progress if done in progress.untouched else None
+        fits = done.start == lease.stretch.front and done.end <= lease.stretch.end
+        return progress if fits and lease.progress is progress else None
 
     def job_committed(
         self, session: SessionId, job: Finished, now: float
@@ -246,28 +255,26 @@ class Ledger:
 
         Under an id that is no longer valid it counts only if all of its range is untouched.
         """
-        if not self.accepts(session, job):
+        progress = self._phase_for(session, job)
+        if progress is None:
             return None, []
-        done = Range(job.start, job.end)
+        self.requests[job.request].count(job)
         lease = self._lease_of(session, job.id)
         if lease is None:
-            return self._commit_forgotten(job, done), []
-        self.fleet.learn(lease, lease.progress.scale.weight(job.start, job.end), job, now)
-        lease.progress.commit(lease.stretch, done)
+            progress.commit_untouched(Range(job.start, job.end))
+            return progress, []
+        self.fleet.learn(lease, progress.scale.weight(job.start, job.end), job, now)
+        progress.commit(lease.stretch, Range(job.start, job.end))
         lease.committed = lease.moved = lease.beat = now
         lease.misses = 0
-        lease.request.count(job)
-        finished = lease.stretch.front == lease.stretch.end
-        ended = self._close_stretch(lease.stretch) if finished else self._heed_stops(lease.stretch)
-        losers = [each for each in ended if each is not lease]
-        return lease.progress, [Cancel(each.session.id, each.id, "a copy was faster") for each in losers]
+        return progress, self._cancel_losers(lease)
 
-    def _commit_forgotten(self, job: Finished, done: Range) -> Progress | None:
-        progress = self._running_phase(job.request, job.phase, job.round)
-        if progress is not None:
-            progress.commit_untouched(done)
-            self.requests[job.request].count(job)
-        return progress
+    def _cancel_losers(self, winner: Lease) -> list[Decision]:
+        stretch = winner.stretch
+        finished = stretch.front == stretch.end
+        ended = self._close_stretch(stretch) if finished else self._heed_stops(stretch)
+        losers = [each for each in ended if each is not winner]
+        return [Cancel(each.session.id, each.id, "a copy was faster") for each in losers]
 
     def _close_stretch(self, stretch: Stretch) -> list[Lease]:
         ended = [self.leases[each] for each in stretch.holders]

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import ITCPTransport
 from twisted.logger import Logger
 from twisted.protocols import amp
 
-from hagoop.errors import WorkerLost
+from hagoop.errors import PeerError, WorkerLost
 
 log = Logger()
 MOST_KEYS = 64
@@ -30,6 +30,7 @@ class Link(amp.AMP):
         self._box_bytes = 0
         self._calls = 0
         self._began = False
+        self._over = False
         self.greeting = ""
 
     def dataReceived(self, data: bytes) -> None:
@@ -43,9 +44,12 @@ class Link(amp.AMP):
 
     def stringReceived(self, string: bytes) -> None:
         """Count what an unfinished box holds."""
+        if self._over:
+            return
         self._strings += 1
         self._box_bytes += len(string)
-        if self._strings > 2 * MOST_KEYS or self._box_bytes > MOST_BOX_BYTES:
+        # The empty string that ends a box counts too.
+        if self._strings > 2 * MOST_KEYS + 1 or self._box_bytes > MOST_BOX_BYTES:
             self.drop("a box has no end")
             return
         super().stringReceived(string)
@@ -60,6 +64,7 @@ class Link(amp.AMP):
         self._calls += 1
         if self._calls > self.most_calls:
             self.drop("too many calls wait for their answers")
+            return Deferred()
         answered = super().dispatchCommand(box)
         return answered.addBoth(self._answered)
 
@@ -70,6 +75,7 @@ class Link(amp.AMP):
     def drop(self, reason: str) -> None:
         """End the connection at once."""
         log.info("dropping {peer}: {reason}", peer=self.peer, reason=reason)
+        self._over = True
         if self.transport is not None:
             ITCPTransport(self.transport).abortConnection()
 
@@ -83,12 +89,20 @@ class Link(amp.AMP):
         """Send a command and wait for its answer.
 
         :raises WorkerLost: the connection ended before.
+        :raises PeerError: the peer met a bug of its own.
         :raises HaGoopError: whatever the peer answered.
         """
         try:
             answer: dict[str, Any] = await self.callRemote(command, **arguments)
         except ConnectionClosed as error:
             raise WorkerLost("the connection was lost") from error
+        except amp.TooLong as error:
+            if error.isLocal:
+                raise
+            # The peer does not speak AMP at all.
+            raise WorkerLost("the connection was lost") from error
+        except amp.UnknownRemoteError as error:
+            raise PeerError("the other side met an error of its own; its log has more") from error
         return answer
 
     def tell(self, command: type[amp.Command], **arguments: Any) -> None:

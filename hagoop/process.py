@@ -34,6 +34,8 @@ from hagoop.reports import Reports
 _WATCH_SECONDS = 1.0
 # How long stderr may stay open after the exit: a grandchild of another session may hold it.
 _DRAIN_SECONDS = 0.2
+# A disk with less room than this has none.
+_FULL_BYTES = 64 << 10
 
 
 @frozen
@@ -330,7 +332,13 @@ class Running(ProcessProtocol):
         if number is not None:
             return ProgramFailed(f"it was killed by signal {number}{_name_of(number)}")
         assert status is not None
-        return self._unfit(status) or ProgramFailed(self._status_sentence(status))
+        return self._no_room() or self._unfit(status) or ProgramFailed(self._status_sentence(status))
+
+    def _no_room(self) -> WorkerUnfit | None:
+        """A program that finds this worker's disk full is not to blame."""
+        disk = os.fstatvfs(self._stdout)
+        full = disk.f_blocks and disk.f_bavail * disk.f_frsize < _FULL_BYTES
+        return WorkerUnfit("no room left on this worker's disk") if full else None
 
     def _too_large(self) -> OutputTooLarge:
         limit = self._run.stdout_limit

@@ -155,8 +155,7 @@ class Progress:
 
     def release(self, stretch: Stretch, holder: AssignmentId) -> None:
         """A holder is gone; the last one's open part goes back to the pool."""
-        if holder in stretch.holders:
-            stretch.holders.remove(holder)
+        stretch.holders.remove(holder)
         if not stretch.holders and stretch in self.stretches:
             self.stretches.remove(stretch)
             self.untouched.add(stretch.open)

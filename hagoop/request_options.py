@@ -2,9 +2,9 @@
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, NoReturn
 
 from attrs import frozen
 from twisted.python.usage import Options, UsageError
@@ -95,6 +95,10 @@ class _Common(Options):
     def parseArgs(self, *words: str) -> None:
         self.words = words
 
+    def opt_version(self) -> None:
+        """Print the version and leave."""
+        print_version()
+
     @property
     def where(self) -> str:
         """The servers as named."""
@@ -107,7 +111,8 @@ class _Common(Options):
         try:
             return tuple(client_endpoint_strings(self.where))
         except ValueError as error:
-            raise UsageError(f"--server {self.where}: {error}") from error
+            named = f"--server {self.where}" if self["server"] else f"HAGOOP_SERVER={self.where}"
+            raise UsageError(f"{named}: {error}") from error
 
 
 class _RequestOptions(_Common):
@@ -184,6 +189,8 @@ class _RunOptions(_Common):
     def postOptions(self) -> None:
         if not self.words:
             raise UsageError("run needs an INPUT: a file, a folder, server:PATH, or - for stdin")
+        if "" in self.words:
+            raise UsageError("an INPUT is empty: perhaps a variable of the shell is not set")
         if self["mapper"] is None and self["reducer"] is None:
             raise UsageError("run needs a --mapper or a --reducer, or both")
         if self["combiner"] is not None and self["reducer"] is None:
@@ -234,8 +241,13 @@ class _AllOptions(Options):
 
     def opt_version(self) -> None:
         """Print the version and leave."""
-        print(f"hagoop {__version__}")
-        raise SystemExit(0)
+        print_version()
+
+
+def print_version() -> NoReturn:
+    """Print the version and leave."""
+    print(f"hagoop {__version__}")
+    raise SystemExit(0)
 
 
 def parse(words: Sequence[str], folder: Path) -> Call:
@@ -252,7 +264,8 @@ def parse(words: Sequence[str], folder: Path) -> Call:
         )
     options = _AllOptions()
     options.parseOptions(_translate(words))
-    command, given = options.subCommand, options.subOptions
+    # Twisted sets the second only where the first is given.
+    command, given = options.subCommand, getattr(options, "subOptions", None)
     if isinstance(given, _RunOptions):
         return _running(given, folder)
     if not isinstance(given, _RequestOptions):
@@ -264,6 +277,7 @@ def options_first(words: Sequence[str], with_value: set[str]) -> list[str]:
     """The options with their values, then everything else: Twisted reads no option behind a word.
 
     :param with_value: the long options that take a value, each ending in ``=``.
+    :raises UsageError: the last option has none.
     """
     options: list[str] = []
     others: list[str] = []
@@ -276,8 +290,15 @@ def options_first(words: Sequence[str], with_value: set[str]) -> list[str]:
         else:
             options.append(word)
             if _takes_next(word, with_value):
-                options += [each for each in [next(rest, None)] if each is not None]
+                options.append(_value(word, rest))
     return [*options, "--", *others]
+
+
+def _value(option: str, rest: Iterator[str]) -> str:
+    """The word after an option that needs one."""
+    for value in rest:
+        return value
+    raise UsageError(f"{option} needs a value")
 
 
 def _takes_next(word: str, with_value: set[str]) -> bool:
@@ -291,16 +312,15 @@ def _translate(words: Sequence[str]) -> list[str]:
     if not words or words[0] != "run":
         return list(words)
     made: list[str] = []
-    inputs: list[str] = []
     rest = iter(words)
     for word in rest:
         if word == "-input":
-            inputs.append(next(rest, ""))
+            made.append(_value(word, rest))
         elif word == "-files":
-            made += [part for each in next(rest, "").split(",") for part in ("--file", each)]
+            made += [part for each in _value(word, rest).split(",") for part in ("--file", each)]
         else:
             made.append(HADOOP.get(word, word))
-    return made + inputs
+    return made
 
 
 def _following(command: str, given: _RequestOptions) -> Following:

@@ -45,6 +45,8 @@ log = Logger()
 OUTPUT_BYTES = 4 << 30
 """The most that one job may print."""
 ASKS_PER_SLOT = 2
+MOST_SHOWN = 4
+"""How many of a worker's assignments are shown."""
 
 
 @frozen
@@ -244,7 +246,13 @@ class Scheduler:
         if (arrived.size, arrived.digest) != (job.size, job.digest):
             self._drop(arrived)
             raise BadMessage("a job's bytes are not those that it announced")
-        return None if data.is_answer(job.phase) else data.check_run(arrived)
+        if data.is_answer(job.phase):
+            return None
+        try:
+            return data.check_run(arrived)
+        except BadMessage:
+            self._drop(arrived)
+            raise
 
     def _drop(self, arrived: Arrived | None) -> None:
         if arrived is not None:
@@ -337,7 +345,9 @@ class Scheduler:
         fleet = self.ledger.fleet
         record = fleet.records[session.worker]
         held = [self.ledger.leases[each] for each in sorted(session.leases)]
-        doing = ", ".join(f"{each.request.id} {each.progress.phase} {_where(each)}" for each in held)
+        doing = ", ".join(_doing(each) for each in held[:MOST_SHOWN])
+        if len(held) > MOST_SHOWN:
+            doing += f" and {len(held) - MOST_SHOWN} more"
         shown = WorkerStatus(
             id=session.worker,
             name=session.name,
@@ -357,5 +367,5 @@ class Scheduler:
         return evolve(shown, next_seconds=policy.lease_seconds(asking, supply))
 
 
-def _where(lease: Lease) -> str:
-    return f"{lease.stretch.front}-{lease.stretch.end}"
+def _doing(lease: Lease) -> str:
+    return f"{lease.request.id} {lease.progress.phase} {lease.stretch.front}-{lease.stretch.end}"

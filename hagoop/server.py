@@ -181,10 +181,6 @@ def build_server(
     scheduler.docket = docket
     stories = read_stories(journal.replay())
     _restore_records(ledger.fleet, journal.values())
-    for each in stories:
-        if each.ended is not None:
-            # A server that died between the end and its tidying has left them.
-            journal.forget(f"{each.request}.runs")
     spool.sweep(
         [shelf for each in stories for shelf in each.shelves],
         [place for each in stories for place in each.places],

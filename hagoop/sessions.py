@@ -1,7 +1,8 @@
 """The server's side of connections: who joined as what, and what each role may do."""
 
 import secrets
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
@@ -12,7 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 from zope.interface import implementer
 
-from hagoop import commands, policy
+from hagoop import commands, policy, wire
 from hagoop.commands import PROTOCOL_VERSION
 from hagoop.docket import Docket
 from hagoop.errors import BadMessage, NotJoined, VersionMismatch, WorkerLost
@@ -43,6 +44,7 @@ JOIN_SECONDS = 10.0
 SILENCE_SECONDS = 30.0
 LIST_PAGE = 20
 WORKERS_PAGE = 100
+PAGE_BYTES = 60_000
 MOST_ARRIVALS = 64
 """How many jobs' bytes a session may have sent without committing them."""
 
@@ -81,6 +83,7 @@ class WorkerPeer:
     name: str
     link: Link
     dropped: Callable[[AssignmentId], None]
+    forgotten: Callable[[RequestId], None]
 
     def cancel(self, assignment: AssignmentId, reason: str) -> None:
         """Send it; the answer says that the slot is free again."""
@@ -100,8 +103,9 @@ class WorkerPeer:
         return kept
 
     def forget(self, request: RequestId) -> None:
-        """Send it."""
+        """Send it, and drop what the worker sent for it and did not commit."""
         self.link.tell(commands.Forget, request=request)
+        self.forgotten(request)
 
     def close(self, reason: str) -> None:
         """Drop the connection."""
@@ -114,14 +118,15 @@ class WorkerRole:
 
     desk: Desk
     session: Session
-    arrivals: dict[str, Arrived] = field(factory=dict)
+    arrivals: dict[str, tuple[RequestId, Arrived]] = field(factory=dict)
     _words: dict[AssignmentId, str] = field(factory=dict)
     _number: int = 0
     leaving: bool = False
 
     def grant(self, assignment: Assignment) -> Assignment:
         """The assignment with what opens its bytes."""
-        grant = AssignmentGrant(assignment, self.desk.docket.spool.receive, self._arrived)
+        arrived = partial(self._arrived, assignment.request)
+        grant = AssignmentGrant(assignment, self.desk.docket.spool.receive, arrived)
         word = self._words[assignment.id] = self.desk.grants.give(grant)
         return evolve(assignment, grant=word)
 
@@ -129,12 +134,26 @@ class WorkerRole:
         """An assignment that goes on after a reconnect."""
         return Kept(assignment.id, self.grant(assignment).grant)
 
-    def _arrived(self, arrived: Arrived) -> str:
+    def _arrived(self, request: RequestId, arrived: Arrived) -> str:
         while len(self.arrivals) >= MOST_ARRIVALS:
-            self.arrivals.pop(next(iter(self.arrivals))).discard()
+            self._discard(next(iter(self.arrivals)))
         self._number += 1
-        self.arrivals[str(self._number)] = arrived
+        self.arrivals[str(self._number)] = request, arrived
+        if self._is_over(request):
+            self._discard(str(self._number))
         return str(self._number)
+
+    def _discard(self, upload: str) -> None:
+        _, arrived = self.arrivals.pop(upload)
+        arrived.discard()
+
+    def _is_over(self, request: RequestId) -> bool:
+        return request not in self.desk.docket.data or request in self.desk.docket.ended_facts
+
+    def forget(self, request: RequestId) -> None:
+        """A request has ended: what was sent for it will not be committed."""
+        for each in [upload for upload, (of, _) in self.arrivals.items() if of == request]:
+            self._discard(each)
 
     async def ask(self) -> Assignment:
         """Wait for an assignment."""
@@ -152,8 +171,8 @@ class WorkerRole:
 
     async def commit(self, job: Finished) -> dict[str, object]:
         """Make a job count, or say that it does not."""
-        arrived = self.arrivals.pop(job.upload, None) if job.upload else None
-        if job.upload and arrived is None:
+        _, arrived = self.arrivals.pop(job.upload, (job.request, None))
+        if job.upload and arrived is None and not self._is_over(job.request):
             raise BadMessage("no bytes have arrived under this name")
         accepted = await self.desk.scheduler.commit(self.session, job, arrived)
         return {"accepted": accepted, "front": self.desk.scheduler.front(job.id)}
@@ -162,8 +181,8 @@ class WorkerRole:
         """The session is over."""
         for word in self._words.values():
             self.desk.grants.end(word)
-        for arrived in self.arrivals.values():
-            arrived.discard()
+        for each in list(self.arrivals):
+            self._discard(each)
         self.desk.scheduler.leave(self.session, failed=not self.leaving)
 
 
@@ -205,11 +224,12 @@ class ClientRole:
         """A page of requests, newest first."""
         known = list(self.desk.docket.ledger.requests.values())[::-1]
         page = known[max(0, skip) : max(0, skip) + LIST_PAGE]
-        return tuple(evolve(self.desk.docket.status(each), log="", counters=()) for each in page)
+        return one_message(evolve(self.desk.docket.status(each), log="", counters=()) for each in page)
 
-    def workers(self, skip: int) -> Sequence[WorkerStatus]:
+    def workers(self, skip: int) -> tuple[WorkerStatus, ...]:
         """A page of workers."""
-        return self.desk.scheduler.statuses()[max(0, skip) : max(0, skip) + WORKERS_PAGE]
+        page = self.desk.scheduler.statuses()[max(0, skip) : max(0, skip) + WORKERS_PAGE]
+        return one_message(page)
 
     def lost(self) -> None:
         """What it sent and did not use goes."""
@@ -254,10 +274,13 @@ class ServerLink(Link):
         if self._limit.active():
             self._limit.cancel()
         role, self._role = self._role, None
-        if role is not None:
-            role.lost()
-        super().connectionLost(reason)
-        self._connections.gone(self)
+        try:
+            if role is not None:
+                role.lost()
+        finally:
+            # Whatever else goes wrong: the server's stop waits for this.
+            super().connectionLost(reason)
+            self._connections.gone(self)
 
     @property
     def _worker(self) -> WorkerRole:
@@ -301,7 +324,7 @@ class ServerLink(Link):
         if not 1 <= slots <= commands.MOST_SLOTS:
             raise BadMessage(f"a worker has 1 to {commands.MOST_SLOTS} slots, not {slots}")
         worker = self._desk.identify(identity[:64], process)
-        peer = WorkerPeer(name[:64], self, self._dropped)
+        peer = WorkerPeer(name[:64], self, self._dropped, self._forgotten)
         session = self._desk.scheduler.join(peer, worker, process, slots)
         self._role = WorkerRole(self._desk, session)
         self.most_calls += ASKS_PER_SLOT * slots
@@ -312,6 +335,10 @@ class ServerLink(Link):
     def _dropped(self, assignment: AssignmentId) -> None:
         if isinstance(self._role, WorkerRole):
             self._desk.scheduler.give_back(self._role.session, assignment)
+
+    def _forgotten(self, request: RequestId) -> None:
+        if isinstance(self._role, WorkerRole):
+            self._role.forget(request)
 
     def _joined(self, identity: WorkerId, kept: tuple[Kept | None, ...]) -> dict[str, object]:
         return {
@@ -411,7 +438,19 @@ class ServerLink(Link):
     @commands.Workers.responder
     def workers(self, skip: int) -> dict[str, object]:
         """``Workers``."""
-        return {"workers": tuple(self._client.workers(skip))}
+        return {"workers": self._client.workers(skip)}
+
+
+def one_message(values: Iterable[T]) -> tuple[T, ...]:
+    """The first of them, as many as one message holds, and at least one."""
+    page: list[T] = []
+    size = 0
+    for each in values:
+        size += len(wire.encode(each)) + 1
+        if page and size > PAGE_BYTES:
+            break
+        page.append(each)
+    return tuple(page)
 
 
 def _later(waited: Coroutine[Any, Any, T], shape: Callable[[T], dict[str, object]]) -> Any:

@@ -22,7 +22,8 @@ SECOND_WORDS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 def clean(text: str) -> str:
     """What a stranger said, without anything that steers a terminal."""
-    return CONTROL.sub(" ", text)
+    # Half a character, as a file name that is not UTF-8 has them, cannot be printed at all.
+    return CONTROL.sub(" ", text).encode("utf-8", "replace").decode()
 
 
 def duration(seconds: float) -> str:

@@ -221,7 +221,6 @@ class ByteChannel(HTTPChannel):
         self._began = True
         super().dataReceived(data)
 
-
     def _turn_away(self) -> None:
         transport: Any = self.transport  # Typed as maybe None; it is made.
         port = getattr(transport.getHost(), "port", 0)
@@ -355,6 +354,8 @@ class Answers(_Leaf):
         return int(found[1])
 
     async def _send_answer(self, pump: Pump, answer: Answer, offset: int) -> None:
+        while answer.size < offset and not answer.closed:
+            await answer.changed()
         number, skip = answer.find(offset)
         while not pump.gone:
             if number < len(answer.parts):

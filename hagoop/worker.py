@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
@@ -112,13 +112,14 @@ class FirstThatAnswers:
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         for endpoint in self.endpoints[:-1]:
-            # Whatever was wrong with it, the next may do.
-            with suppress(Exception):
+            try:
                 return await endpoint.connect(factory)
+            except CancelledError:
+                raise
+            except Exception:
+                # Whatever was wrong with it, the next may do.
+                continue
         return await self.endpoints[-1].connect(factory)
-
-
-Asked = tuple[WorkerLink, Assignment]
 
 
 @define(eq=False)
@@ -126,8 +127,8 @@ class AskAhead:
     """Asks for a slot's next assignment shortly before the present one ends, or then."""
 
     reactor: IWorkerReactor
-    asking: "Callable[[], Deferred[Asked]]"
-    _asked: "Deferred[Asked] | None" = None
+    asking: "Callable[[], Deferred[Assignment]]"
+    _asked: "Deferred[Assignment] | None" = None
     _call: IDelayedCall | None = None
 
     def ask_in(self, seconds: float) -> None:
@@ -135,7 +136,7 @@ class AskAhead:
         if self._asked is None:
             self._call = self.reactor.callLater(max(0.0, seconds - ROUND_TRIP_SECONDS), self.ask)
 
-    def ask(self) -> "Deferred[Asked]":
+    def ask(self) -> "Deferred[Assignment]":
         """Ask, once."""
         if self._call is not None and self._call.active():
             self._call.cancel()
@@ -155,11 +156,12 @@ class Worker:
     transfer: Transfer = field(init=False)
     link: WorkerLink | None = None
     works: dict[AssignmentId, Work] = field(factory=dict)
+    _unbegun: dict[AssignmentId, int] = field(factory=dict)
     _sizers: dict[tuple[RequestId, Phase], JobSizer] = field(factory=dict)
     _programs: dict[RequestId, set[str]] = field(factory=dict)
     _back: list["Deferred[None]"] = field(factory=list)
     _slots: list["Deferred[None]"] = field(factory=list)
-    _asks: set["Deferred[Asked]"] = field(factory=set)
+    _asks: set["Deferred[Assignment]"] = field(factory=set)
     lost: "Callable[[], None]" = field(default=lambda: None)
     _beats: LoopingCall | None = None
     _quiet: float = 0.0
@@ -230,6 +232,7 @@ class Worker:
         """The connection is gone; what runs, runs on."""
         if link is self.link:
             self.link = None
+            self._unbegun.clear()
             log.info("the server is gone; {count} assignments go on", count=len(self.works))
             self.lost()
 
@@ -300,12 +303,13 @@ class Worker:
         asked = self._ask_for(number)
         settling: Deferred[None] = succeed(None)
         while not self._stopping:
-            link, assignment = await asked
-            if link is not self.link:
-                # What was leased over a connection that broke since is somebody else's now.
+            assignment = await asked
+            end = self._unbegun.pop(assignment.id, None)
+            if end is None:
+                # Cancelled since, or leased over a connection that broke: it is somebody else's now.
                 asked = self._ask_for(number)
                 continue
-            work = self._begin(assignment)
+            work = self._begin(evolve(assignment, end=end))
             ahead = AskAhead(self.reactor, lambda: self._ask_for(number))
             work.last_begun.addCallback(ahead.ask_in)
             await work.run()
@@ -316,16 +320,16 @@ class Worker:
                 await settling
             asked = ahead.ask()
 
-    def _ask_for(self, number: int) -> "Deferred[Asked]":
+    def _ask_for(self, number: int) -> "Deferred[Assignment]":
         asked = Deferred.fromCoroutine(self._ask(number))
         self._asks.add(asked)
         return asked.addBoth(self._asked, asked)
 
-    def _asked(self, result: T, asked: "Deferred[Asked]") -> T:
+    def _asked(self, result: T, asked: "Deferred[Assignment]") -> T:
         self._asks.discard(asked)
         return result
 
-    async def _ask(self, number: int) -> Asked:
+    async def _ask(self, number: int) -> Assignment:
         while True:
             await self.back()
             link = self.link
@@ -337,7 +341,10 @@ class Worker:
                 log.debug("slot {number}: {error}", number=number, error=error)
                 await self._pause(AFTER_FAILURE_SECONDS)
                 continue
-            return link, answer["assignment"]
+            assignment: Assignment = answer["assignment"]
+            if link is self.link:
+                self._unbegun[assignment.id] = assignment.end
+            return assignment
 
     def _begin(self, assignment: Assignment) -> Work:
         key = assignment.request, assignment.phase
@@ -370,12 +377,15 @@ class Worker:
 
     async def cancel(self, assignment: AssignmentId, reason: str) -> None:
         """``Cancel``."""
+        self._unbegun.pop(assignment, None)
         work = self.works.get(assignment)
         if work is not None:
             await work.cancel(reason)
 
     def take_back(self, assignment: AssignmentId, end: int) -> int:
         """``TakeBack``: from what we do not hold, everything is free."""
+        if assignment in self._unbegun:
+            self._unbegun[assignment] = min(self._unbegun[assignment], end)
         work = self.works.get(assignment)
         return end if work is None else work.take_back(end)
 
@@ -394,7 +404,7 @@ class Worker:
         if self._beats is not None and self._beats.running:
             self._beats.stop()
         if self.link is not None:
-            self.link.tell(commands.Leaving, unbegun=())
+            self.link.tell(commands.Leaving, unbegun=tuple(self._unbegun))
         works = list(self.works.values())
         await DeferredList([Deferred.fromCoroutine(each.cancel("the worker leaves")) for each in works])
         waiting: list[Deferred[Any]] = [*self._asks, *self._slots]

@@ -1,0 +1,145 @@
+"""A ledger with short words for what happens to it, for the tests of the pure layers."""
+
+from collections.abc import Sequence
+from itertools import count
+
+from attrs import define, field
+
+from hagoop.jobs import (
+    AssignmentId,
+    Counter,
+    Failure,
+    Finished,
+    Held,
+    Output,
+    Phase,
+    Program,
+    RequestId,
+    Seen,
+    SessionId,
+    Source,
+    Submission,
+    WorkerId,
+)
+from hagoop.leases import Decision, Lease, Session
+from hagoop.ledger import Ledger
+from hagoop.progress import Progress
+from hagoop.requests import Request
+
+MUCH = 10**6
+
+
+def submission(attempts: int = 4) -> Submission:
+    program = Program("map", "reduce", attempts=attempts)
+    return Submission(program, (Source("server", "lines"),), "a label")
+
+
+def finished(
+    lease: Lease, start: int, end: int, seconds: float = 1.0, counters: tuple[Counter, ...] = ()
+) -> Finished:
+    progress = lease.progress
+    return Finished(
+        lease.id,
+        lease.request.id,
+        progress.phase,
+        progress.round,
+        start,
+        end,
+        upload="1",
+        digest="d",
+        size=1,
+        seconds=seconds,
+        counters=counters,
+    )
+
+
+def output(job: Finished) -> Output:
+    return Output(job.start, job.end, job.digest, None)
+
+
+@define(eq=False)
+class Books:
+    """A ledger, the time, and what is said to it in tests."""
+
+    ledger: Ledger = field(factory=Ledger)
+    now: float = 1000.0
+    _sessions: "count[int]" = field(factory=lambda: count(1))
+
+    def join(self, worker: str = "w1", slots: int = 1) -> SessionId:
+        id_ = SessionId(next(self._sessions))
+        session = Session(id_, WorkerId(worker), f"process of {worker}", worker, slots, self.now)
+        self.ledger.worker_joined(session, self.now)
+        return id_
+
+    def submit(self, request: str = "r1", lines: int = 100, attempts: int = 4) -> Request:
+        """A request in its map phase, all of its lines counted."""
+        id_ = RequestId(request)
+        made = self.ledger.request_submitted(id_, submission(attempts), self.now)
+        self.ledger.phase_began(id_, Phase.MAP, 0, None)
+        self.ledger.lines_counted(id_, lines, lines, (0,), whole=True)
+        return made
+
+    def progress(self, request: str = "r1") -> Progress:
+        found = self.ledger.requests[RequestId(request)].progress
+        assert found is not None
+        return found
+
+    def ask(self, session: SessionId) -> Lease:
+        lease = self.ledger.lease_next(session, self.now)
+        assert lease is not None
+        return lease
+
+    def hold(self, session: SessionId, start: int, end: int, request: str = "r1") -> Lease:
+        """A lease of just this range, as of a worker that comes back and has begun its first line."""
+        progress = self.progress(request)
+        said = Held(
+            AssignmentId("0-0"),
+            RequestId(request),
+            progress.phase,
+            progress.round,
+            start,
+            end,
+            start + 1,
+        )
+        lease = self.ledger.held_again(session, said, self.now)
+        assert lease is not None
+        return lease
+
+    def refused(self, session: SessionId) -> bool:
+        return self.ledger.lease_next(session, self.now) is None
+
+    def commit(self, lease: Lease, end: int | None = None, seconds: float = 1.0) -> list[Decision]:
+        """The next job of a lease is accepted and on disk."""
+        job = finished(lease, lease.stretch.front, end or lease.stretch.end, seconds)
+        progress, decisions = self.ledger.job_committed(lease.session.id, job, self.now)
+        assert progress is lease.progress
+        return [*decisions, *self.ledger.output_stored(job.request, progress, output(job))]
+
+    def rejected(self, session: SessionId, job: Finished) -> bool:
+        return self.ledger.job_committed(session, job, self.now) == (None, [])
+
+    def fail(
+        self,
+        lease: Lease,
+        kind: str = "PROGRAM_FAILED",
+        seconds: float = 5.0,
+        place: tuple[int, int] | None = None,
+    ) -> list[Decision]:
+        start, end = place or (lease.stretch.front, lease.stretch.front + 1)
+        failure = Failure(lease.id, start, end, kind, "it ended", seconds, "oh")
+        return self.ledger.job_failed(lease.session.id, failure, self.now)
+
+    def beat(self, lease: Lease, job_end: int, taken: int = 0) -> None:
+        seen = Seen(lease.id, job_end, taken, 0)
+        self.ledger.line_seen(lease.session.id, seen, self.now)
+
+    def end(self, session: SessionId, *, failed: bool = True) -> list[Decision]:
+        return self.ledger.session_ended(session, self.now, failed=failed)
+
+    def review_after(self, seconds: float) -> list[Decision]:
+        self.now += seconds
+        return self.ledger.review(self.now)
+
+
+def ids(leases: Sequence[Lease]) -> list[AssignmentId]:
+    return [each.id for each in leases]

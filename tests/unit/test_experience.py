@@ -1,0 +1,229 @@
+"""What a worker earns: by time, loses by failing, and how its speed is learned."""
+
+from math import inf, isfinite, log
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hagoop.experience import (
+    A_GRID,
+    B_GRID,
+    FIT_SAMPLE,
+    JobSizer,
+    Pace,
+    Prior,
+    Record,
+    fit_prior,
+    typical_speed,
+)
+
+PRIOR = Prior(0.5, 60.0)
+
+
+def online(since: float = 0.0) -> Record:
+    record = Record()
+    record.joined(since)
+    return record
+
+
+def test_nobody_knows_a_newcomer() -> None:
+    """Before anything happened the prior speaks alone."""
+    assert online().expected_life(PRIOR, 0.0) == 120.0
+
+
+def test_time_connected_makes_experienced() -> None:
+    """Each second without a loss makes the next loss less likely."""
+    record = online()
+    lives = [record.expected_life(PRIOR, now) for now in (0.0, 10.0, 100.0)]
+    assert lives == sorted(lives)
+    assert lives[0] < lives[-1]
+
+
+def test_loss_costs_experience_and_notice_does_not() -> None:
+    """Leaving with notice keeps what was earned."""
+    lost, left = online(), online()
+    lost.left(100.0, failed=True)
+    left.left(100.0, failed=False)
+    assert lost.seconds_at(500.0) == left.seconds_at(500.0) == 100.0
+    assert (lost.failures, left.failures) == (1, 0)
+    assert lost.expected_life(PRIOR, 500.0) < left.expected_life(PRIOR, 500.0)
+
+
+def test_experience_survives_sessions() -> None:
+    """What was earned adds up, time between sessions does not count."""
+    record = online()
+    record.left(100.0, failed=False)
+    record.joined(1000.0)
+    assert record.seconds_at(1010.0) == 110.0
+
+
+def test_who_was_never_online_has_earned_nothing() -> None:
+    """A record from the journal is not running."""
+    assert Record().seconds_at(1000.0) == 0.0
+
+
+def test_stalled_time_earns_nothing() -> None:
+    """From a missed deadline until the next commit the clock stands still."""
+    record = online()
+    record.missed(10.0)
+    record.missed(15.0)
+    assert record.seconds_at(50.0) == 10.0
+    assert record.failures == 1.0
+    record.delivered(60.0)
+    assert record.seconds_at(65.0) == 15.0
+    assert record.committed == 1
+
+
+def test_who_ends_stalled_has_earned_until_then() -> None:
+    """A session that ends after a miss does not gain by waiting."""
+    record = online()
+    record.missed(10.0)
+    record.left(500.0, failed=True)
+    assert record.exposure == 10.0
+    record.delivered(600.0)
+    assert record.seconds_at(700.0) == 10.0
+
+
+def test_prior_is_mild_before_three_failures() -> None:
+    """A fleet that loses nobody is believed to last half as long as it has."""
+    assert fit_prior([], 0.0) == Prior(0.5, 60.0)
+    assert fit_prior([Record(exposure=8000.0, failures=1.5)], 0.0) == Prior(0.5, 2000.0)
+
+
+def test_prior_follows_the_fleet() -> None:
+    """A fleet that dies fast is expected to die fast, a lasting one to last."""
+    dying = fit_prior([Record(failures=5, exposure=50.0)] * 10, 0.0)
+    lasting = fit_prior([Record(failures=1, exposure=50_000.0)] * 10, 0.0)
+    assert dying.a in A_GRID
+    assert dying.b in B_GRID
+    assert dying.b / dying.a < 100 < lasting.b / lasting.a
+
+
+def test_prior_looks_at_the_newest_records() -> None:
+    """What the fleet was long ago is not what it is."""
+    old, new = [Record(failures=9, exposure=1.0)], [Record(failures=1, exposure=9000.0)] * FIT_SAMPLE
+    assert fit_prior(old + new, 0.0) == fit_prior(new, 0.0)
+
+
+def test_first_job_replaces_the_guess() -> None:
+    """Nothing is averaged with what was never measured."""
+    pace = Pace()
+    assert pace.speed is None
+    assert pace.start_seconds == 0.05
+    pace.observe(100, 2.0, 0.1)
+    assert pace.speed == 50.0
+    assert pace.start_seconds == 2.0
+    assert pace.overhead == pytest.approx(0.044)
+
+
+def test_slower_job_moves_the_speed_half_way() -> None:
+    """On a scale of logarithms: the mean of 100 and 25 is 50."""
+    pace = Pace(speed=100.0)
+    pace.observe(25, 1.0, 0.0)
+    assert pace.speed == pytest.approx(50.0)
+
+
+def test_short_job_says_less() -> None:
+    """Under a tenth of a second start-up is most of what was measured."""
+    pace = Pace(speed=160.0)
+    pace.observe(1, 0.099, 0.0)
+    assert pace.speed == pytest.approx(160.0 * ((1 / 0.099) / 160.0) ** 0.25)
+
+
+def test_much_faster_job_is_believed_nearly_at_once() -> None:
+    """Jobs grow from one line: early speeds are start-up, not speed."""
+    pace = Pace(speed=1.0)
+    pace.observe(1000, 1.0, 0.0)
+    assert pace.speed == pytest.approx(1000**0.9)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 2**62), st.floats(0, allow_infinity=False), st.floats(0, allow_infinity=False)
+        ),
+        min_size=1,
+        max_size=8,
+    )
+)
+def test_no_claim_breaks_the_arithmetic(claims: list[tuple[int, float, float]]) -> None:
+    """Whatever a worker says that it has measured, its speed stays a positive number."""
+    pace = Pace()
+    for weight, took, overhead in claims:
+        pace.observe(weight, took, overhead)
+    assert pace.speed is not None
+    assert 0 < pace.speed < inf
+    assert isfinite(log(pace.speed))
+    assert isfinite(pace.overhead * 1e9)
+
+
+def test_typical_speed_is_the_median_of_equals() -> None:
+    """A worker known to be twice as fast counts as half of what it did."""
+    fast = Record(relative=log(2.0))
+    paces = [(Pace(speed=200.0), fast), (Pace(speed=100.0), Record()), (Pace(speed=1.0), Record())]
+    assert typical_speed(paces, 7.0) == pytest.approx(100.0)
+
+
+def test_typical_speed_of_nobody_is_the_fallback() -> None:
+    """Who has measured nothing says nothing."""
+    assert typical_speed([(Pace(), Record())], 7.0) == 7.0
+
+
+def test_first_job_is_one_line() -> None:
+    """A program of unknown speed is not given more."""
+    sizer = JobSizer()
+    assert sizer.next_job(1000, 10.0) == 1
+    assert sizer.expected_seconds(5) == 0.0
+
+
+def test_jobs_grow_by_a_bounded_factor() -> None:
+    """However fast one line was, the next job has sixteen."""
+    sizer = JobSizer()
+    sizer.observe(1, 0.0)
+    assert sizer.next_job(10_000, 10.0) == 16
+    sizer.observe(16, 0.001)
+    assert sizer.next_job(10_000, 10.0) == 256
+
+
+def test_jobs_grow_to_the_commit_interval() -> None:
+    """At 10 lines a second and 10 seconds a job has 100 lines."""
+    sizer = JobSizer()
+    sizer.observe(100, 10.0)
+    assert sizer.next_job(10_000, 10.0) == 100
+    assert sizer.expected_seconds(100) == 10.0
+
+
+def test_slow_program_gets_one_line_at_a_time() -> None:
+    """A job has a line, even if one takes longer than the interval."""
+    sizer = JobSizer()
+    sizer.observe(1, 100.0)
+    assert sizer.next_job(10, 1.0) == 1
+
+
+def test_small_rest_goes_with_the_job() -> None:
+    """Less than half a job more is not worth a start of the program."""
+    sizer = JobSizer()
+    sizer.observe(100, 10.0)
+    assert sizer.next_job(149, 10.0) == 149
+    assert sizer.next_job(150, 10.0) == 100
+
+
+def test_slower_job_is_averaged_and_faster_one_believed() -> None:
+    """Down half way, up at once."""
+    sizer = JobSizer()
+    sizer.observe(100, 1.0)
+    sizer.observe(50, 1.0)
+    assert sizer.expected_seconds(75) == pytest.approx(1.0)
+    sizer.observe(200, 1.0)
+    assert sizer.expected_seconds(200) == pytest.approx(1.0)
+
+
+def test_failed_job_is_tried_again_with_half() -> None:
+    """Smaller and smaller, down to a line."""
+    sizer = JobSizer()
+    sizer.observe(1000, 1.0)
+    sizer.failed(640)
+    assert sizer.next_job(10_000, 10.0) == 320
+    sizer.failed(1)
+    assert sizer.next_job(10_000, 10.0) == 16

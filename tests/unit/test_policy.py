@@ -1,0 +1,189 @@
+"""The choices, each by its rule; bounds are in seconds of the worker that asks."""
+
+from math import inf
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hagoop import policy
+from hagoop.experience import Pace, Prior, Record
+from hagoop.policy import Asking, Running, Supply
+
+PRIOR = Prior(0.5, 60.0)
+PLENTY = Supply(left=1e9, speed=100.0, workers=10)
+
+
+def asking(
+    speed: float = 100.0,
+    *,
+    new: bool = False,
+    session: float = 100.0,
+    overhead: float = 0.02,
+    start: float = 0.05,
+    failures: float = 0.0,
+) -> Asking:
+    pace = Pace(None if new else speed, overhead, start)
+    return Asking(Record(failures=failures), pace, speed, session)
+
+
+def test_newcomer_gets_at_most_two_seconds() -> None:
+    """Who has proven nothing is given little, however much there is."""
+    assert policy.lease_seconds(asking(new=True), PLENTY) == policy.FIRST_LEASE_SECONDS == 2.0
+    assert policy.lease_seconds(asking(session=1.9), PLENTY) == 2.0
+
+
+def test_proven_worker_gets_at_most_a_minute() -> None:
+    """Larger, and bounded in seconds: a fast worker gets more lines in the same time."""
+    assert policy.lease_seconds(asking(), PLENTY) == policy.LEASE_SECONDS == 60.0
+    assert policy.lease_weight(asking(100.0), PLENTY) == 6000
+    assert policy.lease_weight(asking(1000.0), PLENTY) == 60_000
+
+
+def test_leases_shrink_towards_the_end() -> None:
+    """Each worker should still get four before the phase ends."""
+    supply = Supply(left=4000.0, speed=100.0, workers=2)
+    assert supply.drain_seconds == 40.0
+    assert policy.lease_seconds(asking(), supply) == 10.0
+
+
+def test_lease_is_worth_its_overhead() -> None:
+    """Even at the very end a lease is not smaller than what it costs."""
+    supply = Supply(left=1.0, speed=1e6, workers=1)
+    assert policy.lease_seconds(asking(overhead=0.5, start=1.0), supply) == 2.0
+    assert policy.lease_seconds(asking(overhead=0.01, start=1.0), supply) == 0.5
+
+
+def test_large_fleet_gets_leases_that_the_server_can_hand_out() -> None:
+    """Twenty thousand workers ask at most four thousand times a second."""
+    supply = Supply(left=1.0, speed=1e6, workers=20_000)
+    assert policy.lease_seconds(asking(new=True), supply) == 5.0
+
+
+def test_lease_has_a_line_at_least() -> None:
+    """Lines that take hours are leased one by one."""
+    assert policy.lease_weight(asking(1e-5), PLENTY) == 1
+
+
+def test_fleet_without_speed_never_drains() -> None:
+    """When all are stalled the rest is far from done."""
+    assert Supply(5.0, 0.0, 3).drain_seconds == inf
+
+
+def test_job_is_longer_for_who_lasts_longer() -> None:
+    """What a loss costs against what a commit costs, from four times its cost to ten seconds."""
+    cost = 0.02 + 0.05
+    frail = policy.commit_seconds(asking(failures=1e6), PLENTY, PRIOR, 0.0)
+    usual = policy.commit_seconds(asking(failures=1.0), PLENTY, PRIOR, 0.0)
+    assert frail == pytest.approx(4 * cost)
+    assert frail < usual < policy.COMMIT_SECONDS
+    lasting = Asking(Record(exposure=1e6), Pace(1.0, 0.02, 0.05), 1.0, 100.0)
+    assert policy.commit_seconds(lasting, PLENTY, PRIOR, 0.0) == policy.COMMIT_SECONDS == 10.0
+
+
+def test_job_that_costs_much_is_longer_than_ten_seconds() -> None:
+    """A program that needs ten seconds to start is not started for each ten seconds."""
+    assert policy.commit_seconds(asking(start=10.0), PLENTY, PRIOR, 0.0) == pytest.approx(40.08)
+
+
+def test_beats_come_four_times_a_second_or_as_the_server_can_take() -> None:
+    """With 4,000 workers and more the interval grows."""
+    assert policy.beat_seconds(1) == 0.25
+    assert policy.beat_seconds(20_000) == 5.0
+
+
+def test_deadline_is_a_second_at_least() -> None:
+    """A fast worker on a small job still gets a moment."""
+    assert policy.deadline_seconds(1, 1e6, Pace(start=0.0), 0) == pytest.approx(1.0, abs=0.001)
+
+
+def test_deadline_allows_start_up() -> None:
+    """A program that takes five seconds to start is not late after four."""
+    assert policy.deadline_seconds(1, 1e6, Pace(start=5.0), 0) == pytest.approx(21.0, abs=0.01)
+
+
+def test_deadline_allows_three_times_the_job() -> None:
+    """Inside a job nobody can see how far a program is."""
+    assert policy.deadline_seconds(1000, 10.0, Pace(), 0) == 300.0
+
+
+def test_deadline_doubles_with_each_miss_up_to_five() -> None:
+    """A heavy range is not copied forever."""
+    first = policy.deadline_seconds(100, 10.0, Pace(), 0)
+    limits = [policy.deadline_seconds(100, 10.0, Pace(), misses) for misses in range(8)]
+    assert limits == [first * each for each in (1, 2, 4, 8, 16, 32, 32, 32)]
+
+
+def test_end_is_predicted_from_what_is_committed() -> None:
+    """100 left at 10 a second, 4 seconds since the last commit: 6 more."""
+    assert policy.predict_seconds_left(100, 10.0, 4.0, 0.0) == 6.0
+
+
+def test_who_is_overdue_is_expected_to_take_as_long_again() -> None:
+    """Twice the time is the best guess for what should have ended."""
+    assert policy.predict_seconds_left(100, 10.0, 30.0, 0.0) == 30.0
+
+
+def test_who_is_silent_is_expected_to_be_slow() -> None:
+    """Silence of ten seconds means a speed forty-one times less."""
+    assert policy.predict_seconds_left(100, 10.0, 1.0, 10.0) == pytest.approx(10.0 + 100 / (10.0 / 41))
+
+
+def test_idle_worker_takes_the_end_so_that_both_end_together() -> None:
+    """Two equal workers and 100 seconds left: half, less what starting costs."""
+    taken = policy.weight_to_take_back(Running(1000, 900, 10.0, 100.0), 10.0, 0.0)
+    assert taken == 500
+    assert policy.weight_to_take_back(Running(1000, 900, 10.0, 100.0), 10.0, 20.0) == 400
+
+
+def test_job_in_hand_is_never_taken() -> None:
+    """Only what lies behind it."""
+    assert policy.weight_to_take_back(Running(1000, 30, 10.0, 100.0), 10.0, 0.0) == 30
+
+
+def test_nothing_is_taken_without_gain() -> None:
+    """Neither a fraction of a line, nor what would end at the same time or later."""
+    assert policy.weight_to_take_back(Running(1000, 0.5, 10.0, 100.0), 10.0, 0.0) == 0
+    assert policy.weight_to_take_back(Running(1000, 900, 10.0, 100.0), 10.0, 200.0) == 0
+    assert policy.weight_to_take_back(Running(10, 9, 1000.0, 0.01), 1e9, 0.0) == 0
+
+
+def test_copy_is_worth_it_when_it_ends_well_before() -> None:
+    """Ten seconds of work beside a holder that needs a hundred; not beside one that needs ten."""
+    assert policy.is_worth_copying(Running(100, 0, 1.0, 100.0), 10.0, 1.0)
+    assert not policy.is_worth_copying(Running(100, 0, 1.0, 11.0), 10.0, 1.0)
+
+
+@given(
+    st.floats(1, 1e9),
+    st.floats(0, 1),
+    st.floats(1e-6, 1e9),
+    st.floats(0, 1e6),
+    st.floats(1e-6, 1e9),
+    st.floats(0, 1e3),
+)
+def test_what_is_taken_back_lies_behind_the_job_and_helps(
+    uncommitted: float, share: float, speed: float, left: float, idle_speed: float, start: float
+) -> None:
+    """Never more than there is, and the helper ends before the holder would have."""
+    running = Running(uncommitted, share * uncommitted, speed, left)
+    taken = policy.weight_to_take_back(running, idle_speed, start)
+    assert 0 <= taken <= running.beyond
+    assert not taken or start + taken / idle_speed < left
+
+
+@given(
+    st.floats(1e-9, 1e20),
+    st.floats(0, 1e7),
+    st.floats(0, 1e7),
+    st.floats(0, 1e12),
+    st.integers(1, 10**5),
+)
+def test_lease_is_always_a_number_of_lines(
+    speed: float, overhead: float, start: float, left: float, workers: int
+) -> None:
+    """Whatever a worker claims to need, there is an answer."""
+    asked = asking(speed, overhead=overhead, start=start)
+    supply = Supply(left, speed, workers)
+    assert policy.lease_weight(asked, supply) >= 1
+    assert policy.commit_seconds(asked, supply, PRIOR, 0.0) >= policy.MIN_COMMIT_SECONDS
