@@ -244,11 +244,12 @@ class Docket:
             "round": following.round,
             "runs": wire.to_plain(runs),
         }
-        await self._record(request, "phase", fact)
+        await self._record(request, "phase", fact, (), lambda: account.state is State.RUNNING)
+        if account.state is not State.RUNNING:
+            return
         data.drop_replaced()
-        if account.state is State.RUNNING:
-            self.ledger.phase_began(request, following.phase, following.round, following.cumulative)
-            self.enact([])
+        self.ledger.phase_began(request, following.phase, following.round, following.cumulative)
+        self.enact([])
 
     async def _finish(self, request: RequestId) -> None:
         answer = self.data[request].answer
@@ -268,6 +269,7 @@ class Docket:
         account = self.ledger.requests[request]
         if account.state is not State.RUNNING:
             return
+        data = self.data[request]
         decisions = self.ledger.request_ended(request, state, message)
         self.enact(decisions)
         fact: Fact = {
@@ -280,9 +282,10 @@ class Docket:
         await self._record(request, "ended", fact)
         self.ended_facts[request] = digest, size
         log.info("request {request} {state} {message}", request=request, state=state, message=message)
-        self._close(request, failed=state is not State.DONE)
         self.forgotten_by_workers(request)
-        await self._clear_runs(request)
+        # Whoever waits for the end may forget the request at once.
+        self._close(request, failed=state is not State.DONE)
+        await self._clear_runs(data)
 
     def _close(self, request: RequestId, *, failed: bool) -> None:
         self.data[request].answer.close(failed=failed)
@@ -300,12 +303,11 @@ class Docket:
         self.ended_facts[request] = digest, size
         self._close(request, failed=state is not State.DONE)
         # The server may have stopped before it was done with this.
-        Deferred.fromCoroutine(self._clear_runs(request)).addErrback(
+        Deferred.fromCoroutine(self._clear_runs(self.data[request])).addErrback(
             lambda reason: log.failure("clearing {request}", reason, request=request)
         )
 
-    async def _clear_runs(self, request: RequestId) -> None:
-        data = self.data[request]
+    async def _clear_runs(self, data: RequestData) -> None:
         data.runs.clear()
         await self.journal.forget(data.runs_shelf)
         await self.spool.forget(data.runs_shelf)
@@ -318,7 +320,11 @@ class Docket:
     async def forget(self, request: RequestId) -> None:
         """Drop a request, cancelled if it runs, with its answer."""
         await self.cancel(request)
-        data = self.data.pop(request)
+        # It may be on its way to another end.
+        await self.ended(request)
+        data = self.data.pop(request, None)
+        if data is None:
+            return
         self.ledger.request_forgotten(request)
         self._keys = {key: known for key, known in self._keys.items() if known != request}
         self._walls.pop(request)

@@ -22,6 +22,7 @@ from hagoop.jobs import (
     RequestId,
     Seen,
     SessionId,
+    State,
     WorkerId,
     WorkerStatus,
 )
@@ -326,6 +327,10 @@ class Scheduler:
         advanced.addErrback(self._stuck, request)
 
     def _stuck(self, reason: TwistedFailure, request: RequestId) -> None:
+        account = self.ledger.requests.get(request)
+        if account is None or account.state in (State.CANCELLED, State.FAILED):
+            # Its data went away while they were read.
+            return
         log.failure("request {request} cannot go on", reason, request=request)
         self.docket.fail(request, f"the server could not go on: {reason.getErrorMessage()}")
 

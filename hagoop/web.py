@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HttpRequest
+from twisted.web.pages import notFound
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 from zope.interface import implementer
@@ -376,8 +377,16 @@ class Answers(_Leaf):
         return read_chunks(file)
 
 
+class _Root(Resource):
+    """Holds the folders of URLs."""
+
+    def getChild(self, path: bytes, request: HttpRequest) -> IResource:
+        """Whatever is not there; Twisted's own answer is deprecated."""
+        return notFound()
+
+
 def _root(source: ByteSource) -> IResource:
-    root = Resource()
+    root = _Root()
     root.putChild(b"uploads", Uploads(source))
     root.putChild(b"assignments", Assignments(source))
     root.putChild(b"programs", Programs(source))
