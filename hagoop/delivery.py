@@ -12,9 +12,8 @@ from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure as TwistedFailure
 
-from hagoop.errors import HaGoopError, JobError, TransferFailed, WorkerLost
+from hagoop.errors import HaGoopError, JobError, TransferFailed, WorkerLost, WorkerUnfit
 from hagoop.feeding import Feed
 from hagoop.jobs import Assignment, AssignmentId, Counter, Finished, Phase, Piece
 from hagoop.process import Ended, Running
@@ -111,9 +110,7 @@ class Delivery:
         """Deliver a job; waits while others wait."""
         await self._room.acquire()
         before, self._last = self._last, Deferred()
-        delivered = Deferred.fromCoroutine(self._deliver(done, before, self._last))
-        delivered.addErrback(self._undelivered, done)
-        self._delivered.append(delivered)
+        self._delivered.append(Deferred.fromCoroutine(self._deliver(done, before, self._last)))
 
     async def settle(self) -> None:
         """Wait until all that was added is acknowledged, or has failed."""
@@ -131,13 +128,23 @@ class Delivery:
         if self._error is not None:
             raise self._error
 
-    def _undelivered(self, reason: TwistedFailure, done: Done) -> None:
-        error = reason.value
-        if isinstance(error, CancelledError):
-            error = Dropped("it was cancelled")
-        self.failed(error if isinstance(error, HaGoopError) else JobError(repr(error)), done)
-
     async def _deliver(self, done: Done, before: "Deferred[None]", sent: "Deferred[None]") -> None:
+        """Never fails: what goes wrong is told to ``failed``.
+
+        Not by an errback: who is told may at once wait for this very delivery to end.
+        """
+        try:
+            await self._deliver_in_turn(done, before, sent)
+        except CancelledError:
+            self.failed(Dropped("it was cancelled"), done)
+        except HaGoopError as error:
+            self.failed(error, done)
+        except OSError as error:
+            self.failed(WorkerUnfit(f"this worker cannot store what it made: {error.strerror}"), done)
+
+    async def _deliver_in_turn(
+        self, done: Done, before: "Deferred[None]", sent: "Deferred[None]"
+    ) -> None:
         parcel: Parcel | None = None
         try:
             await before

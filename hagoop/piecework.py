@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from hagoop.delivery import Delivery, Done, Dropped, ServerSide, shortened
-from hagoop.errors import HaGoopError
+from hagoop.errors import HaGoopError, WorkerUnfit
 from hagoop.experience import JobSizer
 from hagoop.feeding import Feed
 from hagoop.incoming import Incoming, LineFile, PieceList, SliceFiles, SliceList
@@ -128,6 +128,9 @@ class Work:
             await self._work()
         except HaGoopError as error:
             self._fail(error)
+        except OSError as error:
+            # Its own files, not the program's.
+            self._fail(WorkerUnfit(f"this worker cannot store what it fetches: {error.strerror}"))
         finally:
             self._stop_fetching()
             if not self.last_begun.called:

@@ -150,7 +150,10 @@ class Transfer:
             raise TransferFailed(await _refusal(path, response))
         body = _Body(write, None if patient else self.reactor)
         response.deliverBody(body)
-        await body.done
+        try:
+            await body.done
+        except CancelledError as error:
+            raise TransferFailed("the transfer was cancelled") from error
 
     async def put(
         self, path: str, grant: str, file: BinaryIO, size: int | None

@@ -1,1 +1,1 @@
-"""A world in one process and in virtual time: a real scheduler, docket and journal, simulated workers."""
+"""A world in one process and in virtual time: a real scheduler and docket, simulated workers."""

@@ -190,7 +190,7 @@ class GrowingInputs:
     def count(self, grown: Callable[[], None]) -> "Deferred[None]":
         """Count them; cancelling stops it."""
         done: Deferred[None] = Deferred()
-        self._count(done, grown)
+        self._life.callLater(0, self._count, done, grown)
         return done
 
     def _count(self, done, grown):

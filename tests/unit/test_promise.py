@@ -1,0 +1,106 @@
+"""The promise: the bytes of the answer, whoever joined, died, hung, came back or answered late."""
+
+import os
+
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+from world.machines import Temper
+from world.programs import MAPPERS, REDUCERS, Task
+from world.scenario import Scenario, World
+
+EXAMPLES = int(os.environ.get("HAGOOP_PROMISE_EXAMPLES", "60"))
+"""How many worlds are tried; a night's worth is some thousands."""
+LONG = b"long" * 300
+LINES = [
+    b"", b"\t", b"a", b"a\t1", b"a\t2", b"a\t\t", b"a b a c", b"a\x01", b"a\x01\tx", b"a\x00\t1",
+    b"\x00", b"b\r", b"\xff\xfe\tq", b"\xc3", b" ", b"hot\t1", b"hot\t2", b"hot\t3", b"hot", b"z" * 50,
+    LONG, LONG + b"\tv", LONG + b"x\tv", LONG + b"\x01\tv", b"k\t" + LONG, b"hot\t" + LONG,
+    b"a\t" + LONG, b"a\x00\t" + LONG,
+]  # fmt: skip
+KINDS = ["die", "hang", "stall", "link", "leave", "fail", "skip", "damage", "again", "late"]
+
+
+@st.composite
+def files(draw):
+    """Some files: empty ones, some without a last newline, lines that come again and again."""
+    line = st.sampled_from(LINES) | st.binary(max_size=6).map(lambda data: data.replace(b"\n", b""))
+    pool = draw(st.lists(line, min_size=1, max_size=12))
+    made = []
+    for number in range(draw(st.integers(0, 3))):
+        lines = draw(st.lists(st.sampled_from(pool), max_size=40))
+        data = b"".join(each + b"\n" for each in lines)
+        made.append((f"file-{number}", data[:-1] if draw(st.booleans()) else data))
+    return tuple(made)
+
+
+@st.composite
+def tasks(draw):
+    """A request."""
+    reducer = draw(st.sampled_from([None, *REDUCERS]))
+    combiner = draw(st.sampled_from([None, "join"])) if reducer == "join" else None
+    mapper = draw(st.sampled_from(list(MAPPERS)))
+    return Task(draw(files()), mapper, reducer, combiner, draw(st.integers(0, 9)) == 9)
+
+
+tempers = st.builds(
+    Temper,
+    seconds=st.sampled_from([0.02, 0.2, 2.0]),
+    slots=st.integers(1, 3),
+    delay=st.sampled_from([0.0, 0.01, 0.5]),
+    trouble=st.sampled_from([0.0, 0.05, 0.2, 0.4]),
+    kinds=st.sets(st.sampled_from(KINDS)).map(lambda kinds: tuple(sorted(kinds))),
+)
+goods = st.builds(
+    Temper,
+    seconds=st.sampled_from([0.02, 0.2, 4.0]),
+    slots=st.integers(1, 2),
+    delay=st.sampled_from([0.01, 1.5]),
+    trouble=st.just(0.0),
+    kinds=st.just(()),
+)
+scenarios = st.builds(
+    Scenario,
+    tasks=st.lists(tasks(), min_size=1, max_size=2).map(tuple),
+    tempers=st.lists(tempers, max_size=4).map(tuple),
+    seed=st.integers(0, 2**32),
+    most_runs=st.integers(2, 4),
+    crashes=st.integers(0, 3),
+    trouble_seconds=st.sampled_from([3.0, 20.0]),
+    fullness=st.sampled_from([0.0, 0.0, 0.2]),
+    steady=st.booleans(),
+    in_turn=st.booleans(),
+    good=goods,
+    leavers=st.sampled_from([0.0, 0.5, 1.0]),
+)
+
+
+@settings(max_examples=EXAMPLES)
+@given(scenarios)
+def test_answer_is_what_a_pipeline_would_print_whatever_happens(scenario):
+    """Byte for byte, counted once, ended once, and nothing is left behind."""
+    world = World(scenario)
+    world.run()
+    note(str(world.counts))
+
+
+def test_number_of_a_forgotten_request_is_not_given_again_after_a_restart():
+    """Late commits for the old request would count for the new one."""
+    world = World(Scenario((Task(()), Task(())), (), seed=0, in_turn=True))
+    while not world.settled:
+        world.step()
+    world.drain()
+    world.crash()
+    world.run()
+    assert world.requests == {0: "r1", 1: "r2"}
+
+
+def test_runs_of_a_request_that_ended_just_before_a_crash_are_cleared():
+    """The end was on disk, and nothing after it was done."""
+    world = World(Scenario((Task((("a", b"x\ny\n"),), None, "echo"),), (), seed=0, steady=True))
+    while not world.disk.ends:
+        world.step()
+    assert "r1.runs" in world.disk.spool.shelves
+    world.crash()
+    world.drain()
+    assert set(world.disk.spool.shelves) == {"r1"}
+    assert {stream for stream, _, _ in world.disk.memory.facts} == {"r1"}
