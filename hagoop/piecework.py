@@ -44,6 +44,8 @@ class Work:
     last_begun: "Deferred[float]" = field(factory=Deferred)
     _delivery: Delivery = field(init=False)
     _taken: int = 0
+    _body: LineFile | SliceFiles | None = None
+    _merged: Path | None = None
     _fetch_rate: float = 0.0
     _began: float = 0.0
     _running: Running | None = None
@@ -66,8 +68,9 @@ class Work:
 
     @property
     def seen(self) -> Seen:
-        """Its line of the next Beat."""
+        """Its line of the next Beat: bytes fetched and merged are a sign of life as bytes read are."""
         taken = self._taken + (self._running.taken if self._running else 0)
+        taken += (self._body.size if self._body else 0) + self.bench.size_of(self._merged)
         out = self._running.bytes_out if self._running else 0
         return Seen(self.id, self.job_end, taken, out)
 
@@ -182,7 +185,7 @@ class Work:
     # Map
 
     async def _map(self) -> None:
-        lines = LineFile(self.bench.new_path("lines"))
+        lines = self._body = LineFile(self.bench.new_path("lines"))
         incoming = Incoming(lines)
         self._fetch(incoming)
         try:
@@ -263,12 +266,15 @@ class Work:
         """The slices of all runs, merged to one sorted file."""
         folder = self.bench.new_path("slices")
         folder.mkdir()
-        slices = SliceFiles(folder)
+        slices = self._body = SliceFiles(folder)
         incoming = Incoming(slices)
         self._fetch(incoming)
         try:
             header = await incoming.header(SliceList)
-            return header, await self.bench.merge(await slices.all(header.slices))
+            parts = await slices.all(header.slices)
+            self._merged = self.bench.new_path("merged")
+            await self.bench.merge(parts, self._merged)
+            return header, self._merged
         finally:
             slices.close()
             self.bench.discard(folder)

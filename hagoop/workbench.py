@@ -165,11 +165,16 @@ class Workbench:
         self.discard(raw)
         return target
 
-    async def merge(self, parts: list[Path]) -> Path:
+    async def merge(self, parts: list[Path], target: Path) -> None:
         """Merge sorted files, ties in the order given."""
-        target = self.new_path("merged")
         await self._sorter.merge(parts, target)
-        return target
+
+    def size_of(self, file: Path | None) -> int:
+        """How large a file of the scratch folder has become; 0 while it is not there."""
+        try:
+            return 0 if file is None else file.stat().st_size
+        except FileNotFoundError:
+            return 0
 
     async def pack(self, sorted_file: Path) -> tuple[Path, Packed]:
         """Make a sorted run; the sorted file is gone afterwards."""
