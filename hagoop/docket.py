@@ -117,6 +117,18 @@ class Docket:
     async def _submit(self, key: str, submission: Submission) -> RequestId:
         self._number += 1
         request = RequestId(f"r{self._number}")
+        try:
+            fact = await self._write_down(request, key, submission)
+        except Exception:
+            # What was uploaded for it is nobody's now.
+            await self.spool.forget(request)
+            raise
+        self.admit(request, fact)
+        log.info("request {request} submitted: {label}", request=request, label=submission.label)
+        self.begin(request)
+        return request
+
+    async def _write_down(self, request: RequestId, key: str, submission: Submission) -> Fact:
         files, syncs = await self.inputs.survey(request, submission)
         fact: Fact = {
             "key": key,
@@ -125,10 +137,7 @@ class Docket:
             "wall": self.wall(),
         }
         await self.journal.append(request, "submitted", fact, syncs)
-        self.admit(request, fact)
-        log.info("request {request} submitted: {label}", request=request, label=submission.label)
-        self.begin(request)
-        return request
+        return fact
 
     def admit(self, request: RequestId, fact: Fact) -> None:
         """A request is on disk: give it its account and its data."""

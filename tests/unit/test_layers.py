@@ -28,8 +28,8 @@ PURE = """
 LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
-        adopting answer_file answers arriving client delivery disk docket feeding found grants incoming inputs
-        intake journal launching links memory_spool phases piecework process programs recovery reports
+        adopting answer_file answers arriving client delivery disk docket feeding found grants
+        incoming inputs intake journal launching links memory_spool phases piecework process programs recovery reports
         rows scheduler sentences server sessions shipping showing sorting spool stored transfer web
         workbench worker
     """,

@@ -1,0 +1,818 @@
+"""The server's side of connections, over real AMP in memory: who may do what, and what comes of it."""
+
+import hashlib
+from itertools import count
+from typing import Any
+
+import pytest
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from wires import Wires
+
+from hagoop import commands, jobs
+from hagoop.commands import PROTOCOL_VERSION
+from hagoop.docket import Docket
+from hagoop.errors import (
+    BadMessage,
+    LimitExceeded,
+    NoSuchInput,
+    NotJoined,
+    TransferFailed,
+    UnknownRequest,
+    VersionMismatch,
+    WorkerLost,
+)
+from hagoop.grants import AnswerGrant, AssignmentGrant, Grants, UploadGrant
+from hagoop.inputs import MemoryInputs
+from hagoop.intake import Intake
+from hagoop.jobs import (
+    Assignment,
+    AssignmentId,
+    Failure,
+    Finished,
+    Held,
+    Phase,
+    Program,
+    RequestId,
+    Seen,
+    Source,
+    State,
+    Submission,
+)
+from hagoop.journal import MemoryJournal
+from hagoop.leases import TakeBack
+from hagoop.ledger import Ledger
+from hagoop.links import Link
+from hagoop.memory_spool import MemorySpool
+from hagoop.scheduler import Scheduler
+from hagoop.sessions import Desk, ServerFactory, one_message
+
+LINES = b"".join(b"line %d\n" % number for number in range(10))
+CAT = Program("cat", None)
+ORDER = Submission(CAT, (Source("upload", "lines"),), "cat")
+JOB = Finished(AssignmentId("1-1"), RequestId("r1"), Phase.MAP, 0, 0, 5, "1", "d", 9, 1.0)
+FAILURE = Failure(
+    AssignmentId("1-1"), 0, 5, "PROGRAM_FAILED", "it ended with exit status 1", 0.5, "oh\n"
+)
+OF_WORKERS: list[tuple[type[commands.Command], dict[str, Any]]] = [
+    (commands.Ask, {"slot": 0}),
+    (commands.Beat, {"seen": ()}),
+    (commands.Commit, {"job": JOB}),
+    (commands.Fail, {"failure": FAILURE}),
+    (commands.Leaving, {"unbegun": ()}),
+]
+OF_CLIENTS: list[tuple[type[commands.Command], dict[str, Any]]] = [
+    (commands.Upload, {"digest": "", "size": 1}),
+    (commands.Survey, {"manifest": "u1"}),
+    (commands.Submit, {"key": "k", "submission": ORDER}),
+    (commands.List, {"skip": 0}),
+    (commands.Status, {"request": ""}),
+    (commands.Wait, {"request": ""}),
+    (commands.Answer, {"request": ""}),
+    (commands.CancelRequest, {"request": ""}),
+    (commands.ForgetRequest, {"request": ""}),
+    (commands.Workers, {"skip": 0}),
+]
+
+
+class Texts:
+    """Inputs whose text is known, or wrong in the way that their name says."""
+
+    def __init__(self) -> None:
+        self.changed = False
+
+    async def survey(self, request, submission):
+        """By the name of the source."""
+        if submission.sources[0].name == "lost":
+            raise TransferFailed("nothing was uploaded as 'lost'; submit it again")
+        return {}, []
+
+    def open(self, fact, grown):
+        """All counted at once."""
+        inputs = Fickle(self)
+        return inputs, lambda: succeed(None)
+
+
+class Fickle(MemoryInputs):
+    """Lines that may change while the request runs."""
+
+    def __init__(self, texts):
+        super().__init__([("a.txt", LINES)])
+        self.texts = texts
+
+    def pieces(self, start, end):
+        if self.texts.changed:
+            raise NoSuchInput("'a.txt' changed while the request ran")
+        return super().pieces(start, end)
+
+
+class WorkerEnd(Link):
+    """A worker that notes what it is told, and answers as the test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[object, ...]] = []
+        self.stops: dict[str, int] = {}
+
+    @commands.Cancel.responder
+    def cancel(self, assignment, reason):
+        """The program is gone at once."""
+        self.told.append(("cancel", assignment, reason))
+        return {}
+
+    @commands.TakeBack.responder
+    def take_back(self, assignment, end):
+        """The job in hand goes further."""
+        self.told.append(("take back", assignment, end))
+        return {"end": end + 1}
+
+    @commands.Forget.responder
+    def forget(self, request):
+        """Nothing was kept."""
+        self.told.append(("forget", request))
+        return {}
+
+
+@define(eq=False)
+class Site:
+    """A server in memory, and words for what workers and clients do."""
+
+    wires: Wires = field(factory=Wires)
+    texts: Texts = field(factory=Texts)
+    spool: MemorySpool = field(init=False)
+    scheduler: Scheduler = field(init=False)
+    docket: Docket = field(init=False)
+    grants: Grants = field(init=False)
+    factory: ServerFactory = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        clock = self.wires.clock
+        journal = MemoryJournal(clock)
+        self.spool = MemorySpool(clock)
+        self.scheduler = Scheduler(Ledger(epoch=journal.epoch), clock)
+        self.docket = self.scheduler.docket = Docket(
+            self.scheduler.ledger,
+            journal,
+            self.spool,
+            self.texts,
+            clock,
+            maybeDeferred,
+            clock.seconds,
+            self.scheduler.enact,
+            self.scheduler.forget,
+        )
+        words = count(1)
+        self.grants = Grants(lambda: f"word-{next(words)}")
+        intake = Intake(self.spool, clock, maybeDeferred, self.grants, ())
+        desk = Desk(self.scheduler, self.docket, intake, self.grants, clock, lambda: 9471, "nonce")
+        self.factory = ServerFactory(desk)
+
+    # Connections
+
+    def connect(self) -> WorkerEnd:
+        """A connection that has not joined."""
+        _, peer = self.wires.connect(self.factory.buildProtocol(None), WorkerEnd())
+        return peer
+
+    def ask_for(self, peer: Link, command: type[commands.Command], **arguments: Any) -> "Deferred[Any]":
+        """A call that may take a while."""
+        return self.wires.start(peer.call(command, **arguments))
+
+    def call(self, peer: Link, command: type[commands.Command], **arguments: Any) -> Any:
+        """A call that is answered now."""
+        return self.wires.result(self.ask_for(peer, command, **arguments))
+
+    def join(self, peer: Link, role: str = "worker", **arguments: Any) -> dict[str, Any]:
+        """Join as somebody."""
+        known: dict[str, Any] = {"identity": "", "process": "p", "name": "lab1", "slots": 1, "held": ()}
+        given = {"version": PROTOCOL_VERSION, "role": role, **known, **arguments}
+        answer: dict[str, Any] = self.call(peer, commands.Join, **given)
+        return answer
+
+    def worker(self, **arguments: Any) -> WorkerEnd:
+        """A worker that has joined."""
+        peer = self.connect()
+        self.join(peer, **arguments)
+        return peer
+
+    def client(self) -> Link:
+        """A client that has joined."""
+        peer = self.connect()
+        self.join(peer, "client")
+        return peer
+
+    # Requests and work
+
+    def submit(self, client: Link, key: str = "k", submission: Submission = ORDER) -> str:
+        """Submit; its id."""
+        request: str = self.call(client, commands.Submit, key=key, submission=submission)["request"]
+        return request
+
+    def ask(self, worker: Link) -> Assignment:
+        """An assignment that is there."""
+        assignment: Assignment = self.call(worker, commands.Ask, slot=0)["assignment"]
+        return assignment
+
+    def send(self, assignment: Assignment, data: bytes) -> str:
+        """What the web endpoint does with the bytes of a job; their name."""
+        grant = self.grants.find(assignment.grant)
+        assert isinstance(grant, AssignmentGrant)
+        arriving = grant.receive(grant.assignment.output_bytes)
+        arriving.write(data)
+        return grant.arrived(arriving.finish())
+
+    def job(self, assignment: Assignment, end: int = 0, data: bytes = b"x\n") -> Finished:
+        """A job from the start of an assignment, sent."""
+        upload = self.send(assignment, data) if data else ""
+        digest = hashlib.sha256(data).hexdigest()
+        it, end = assignment, end or assignment.end
+        return Finished(
+            it.id, it.request, it.phase, it.round, it.start, end, upload, digest, len(data), 1.0
+        )
+
+    def commit(self, worker: Link, job: Finished) -> tuple[bool, int]:
+        """Commit it."""
+        answer = self.call(worker, commands.Commit, job=job)
+        return answer["accepted"], answer["front"]
+
+    def status(self, client: Link, request: str = "") -> jobs.RequestStatus:
+        """One request."""
+        status: jobs.RequestStatus = self.call(client, commands.Status, request=request)["status"]
+        return status
+
+
+@pytest.fixture
+def site():
+    """A server; its ledger is sound at the end."""
+    made = Site()
+    yield made
+    made.scheduler.ledger.check()
+
+
+# Joining
+
+
+@pytest.mark.parametrize(("command", "arguments"), OF_WORKERS)
+def test_commands_of_workers_are_for_workers_that_have_joined(site, command, arguments):
+    """Neither before nor as a client."""
+    for peer in (site.connect(), site.client()):
+        with pytest.raises(NotJoined, match="this command is for workers that have joined"):
+            site.call(peer, command, **arguments)
+
+
+@pytest.mark.parametrize(("command", "arguments"), OF_CLIENTS)
+def test_commands_of_clients_are_for_clients_that_have_joined(site, command, arguments):
+    """Neither before nor as a worker."""
+    for peer in (site.connect(), site.worker()):
+        with pytest.raises(NotJoined, match="this command is for clients that have joined"):
+            site.call(peer, command, **arguments)
+
+
+def test_another_version_is_told_what_to_do(site):
+    """With both versions."""
+    with pytest.raises(VersionMismatch) as caught:
+        site.join(site.connect(), version=PROTOCOL_VERSION + 1)
+    assert str(caught.value) == (
+        f"the server speaks version {PROTOCOL_VERSION} of the protocol, this peer "
+        f"{PROTOCOL_VERSION + 1}; install the same hagoop on both"
+    )
+
+
+def test_connection_joins_once(site):
+    """In one of two roles."""
+    for role in ("worker", "client"):
+        peer = site.connect()
+        site.join(peer, role)
+        for again in ("worker", "client"):
+            with pytest.raises(NotJoined, match=f"joins once, as worker or client, not as '{again}'"):
+                site.join(peer, again)
+    with pytest.raises(NotJoined, match="not as 'king'"):
+        site.join(site.connect(), "king")
+    assert len(site.scheduler.workers) == 1
+
+
+@pytest.mark.parametrize("slots", [0, -1, commands.MOST_SLOTS + 1])
+def test_worker_has_a_sound_number_of_slots(site, slots):
+    """Asks and calls are bounded by it."""
+    with pytest.raises(BadMessage, match=f"1 to {commands.MOST_SLOTS} slots, not {slots}"):
+        site.join(site.connect(), slots=slots)
+    assert site.scheduler.workers == {}
+
+
+def test_who_joins_learns_what_it_needs(site):
+    """Where the bytes are, how often to beat, and who it is."""
+    answer = site.join(site.connect())
+    assert (answer["web_port"], answer["kept"], answer["nonce_path"]) == (9471, (), "nonce")
+    assert answer["beat_seconds"] > 0
+    assert len(answer["identity"]) == 16
+    assert site.join(site.connect(), "client")["identity"] == ""
+
+
+def test_what_has_not_joined_in_time_is_dropped(site):
+    """Even when it says something now and then."""
+    peer = site.connect()
+    site.wires.advance(9)
+    peer.transport.write(b"\0\4_ask")
+    site.wires.settle()
+    assert not site.wires.is_closed(peer)
+    site.wires.advance(1)
+    assert site.wires.is_closed(peer)
+    assert site.factory.links == set()
+
+
+def test_silent_worker_is_dropped(site):
+    """After half a minute; what it held is anybody's."""
+    worker, other = site.worker(), site.worker()
+    site.submit(site.client())
+    assignment = site.ask(worker)
+    for _ in range(3):
+        site.call(other, commands.Beat, seen=())
+        site.wires.advance(9)
+    assert not site.wires.is_closed(worker)
+    site.wires.advance(10)
+    assert site.wires.is_closed(worker)
+    assert not site.wires.is_closed(other)
+    assert site.ask(other).start == assignment.start
+
+
+def test_silent_client_may_wait_for_days(site):
+    """Its request takes its time."""
+    client = site.client()
+    site.wires.advance(600)
+    assert not site.wires.is_closed(client)
+
+
+# Identities
+
+
+def test_identity_is_kept_over_sessions(site):
+    """With what the worker has earned."""
+    first = site.connect()
+    identity = site.join(first)["identity"]
+    first.drop("over")
+    site.wires.settle()
+    assert site.join(site.connect(), identity=identity)["identity"] == identity
+    assert list(site.scheduler.ledger.fleet.records) == [identity]
+
+
+def test_clone_of_a_live_worker_gets_an_identity_of_its_own(site):
+    """Both go on: a folder was copied with its state."""
+    first = site.connect()
+    identity = site.join(first, process="one")["identity"]
+    other = site.join(site.connect(), identity=identity, process="two")["identity"]
+    assert other not in ("", identity)
+    assert not site.wires.is_closed(first)
+    assert len(site.scheduler.workers) == 2
+
+
+def test_process_that_comes_back_replaces_its_session(site):
+    """Its link broke before we noticed: that is no failure of the worker."""
+    first = site.connect()
+    identity = site.join(first, process="one")["identity"]
+    again = site.join(site.connect(), identity=identity, process="one")["identity"]
+    site.wires.settle()
+    assert again == identity
+    assert site.wires.is_closed(first)
+    assert len(site.scheduler.workers) == 1
+    assert site.scheduler.ledger.fleet.records[identity].failures == 0
+
+
+def test_worker_that_comes_back_keeps_what_is_open(site):
+    """Under a new id and grant; what is not open any more is not its own."""
+    first = site.connect()
+    identity = site.join(first, process="one")["identity"]
+    site.submit(site.client())
+    assignment = site.ask(first)
+    held = Held(assignment.id, assignment.request, Phase.MAP, 0, assignment.start, assignment.end, 1)
+    strange = evolve(held, request=RequestId("r9"))
+    answer = site.join(site.connect(), identity=identity, process="one", held=(held, strange))
+    kept, gone = answer["kept"]
+    assert gone is None
+    assert kept.id != assignment.id
+    assert site.grants.find(kept.grant).assignment.start == assignment.start
+    assert site.grants.find(assignment.grant) is None
+
+
+# Work
+
+
+def test_ask_is_answered_when_there_is_work(site):
+    """Until then it waits; what it gets can be fetched."""
+    worker = site.worker()
+    asked = site.ask_for(worker, commands.Ask, slot=0)
+    site.wires.advance(25)
+    assert not asked.called
+    site.submit(site.client())
+    assignment = site.wires.result(asked)["assignment"]
+    assert (assignment.request, assignment.phase, assignment.start) == ("r1", Phase.MAP, 0)
+    assert assignment.program == CAT
+    assert site.grants.find(assignment.grant).assignment.id == assignment.id
+
+
+def test_slot_may_ask_twice(site):
+    """For now and for then; more is refused, and nothing is lost by it."""
+    worker = site.worker(slots=2)
+    asked = [site.ask_for(worker, commands.Ask, slot=0) for _ in range(4)]
+    with pytest.raises(LimitExceeded, match="more than 2 asks for each slot"):
+        site.call(worker, commands.Ask, slot=0)
+    site.submit(site.client())
+    assert asked[0].called
+
+
+def test_input_that_changes_fails_its_request_and_nobody_else(site):
+    """Who asked goes on waiting."""
+    worker, client = site.worker(), site.client()
+    asked = site.ask_for(worker, commands.Ask, slot=0)
+    site.texts.changed = True
+    site.submit(client)
+    status = site.status(client)
+    assert (status.state, status.message) == (State.FAILED, "'a.txt' changed while the request ran")
+    site.texts.changed = False
+    site.submit(client, "another")
+    assert site.wires.result(asked)["assignment"].request == "r2"
+
+
+def do_all(site, worker, data=b"x\n"):
+    """Commit until the request has ended; how many jobs there were."""
+    for number in count(1):
+        assignment = site.ask(worker)
+        accepted, front = site.commit(worker, site.job(assignment, data=data))
+        assert (accepted, front) == (True, -1)
+        if assignment.end == 10:
+            return number
+
+
+def test_commits_make_the_answer(site):
+    """Waiters are told, and the answer can be fetched."""
+    worker, client = site.worker(), site.client()
+    request = site.submit(client)
+    waiting = site.ask_for(client, commands.Wait, request=request)
+    number = do_all(site, worker)
+    status = site.wires.result(waiting)["status"]
+    assert (status.state, status.answer_bytes) == (State.DONE, 2 * number)
+    assert status.answer_digest == hashlib.sha256(b"x\n" * number).hexdigest()
+    assert site.call(client, commands.Wait, request="")["status"] == site.status(client, request)
+    word = site.call(client, commands.Answer, request=request)["grant"]
+    assert site.grants.find(word) == AnswerGrant(request)
+    assert ("forget", "r1") in worker.told
+    (shown,) = site.call(client, commands.Workers, skip=0)["workers"]
+    assert (shown.name, shown.committed, shown.lost, shown.doing) == ("lab1", number, 0, "idle")
+
+
+def test_job_that_printed_nothing_needs_no_upload(site):
+    """It counts all the same."""
+    worker, client = site.worker(), site.client()
+    site.submit(client)
+    do_all(site, worker, b"")
+    assert site.status(client).answer_bytes == 0
+    assert site.spool.used_bytes == 0
+
+
+def test_part_of_an_assignment_moves_its_front(site):
+    """And the rest stays leased."""
+    worker = site.worker()
+    site.submit(site.client())
+    assignment = site.ask(worker)
+    assert assignment.end > 1
+    assert site.commit(worker, site.job(assignment, 1)) == (True, 1)
+    # The same job again: its bytes are not kept twice.
+    assert site.commit(worker, site.job(assignment, 1)) == (False, 1)
+    assert site.spool.used_bytes == 2
+
+
+def test_commit_of_bytes_that_have_not_arrived_is_refused(site):
+    """Under no name or a wrong one, or other bytes than announced."""
+    worker = site.worker()
+    site.submit(site.client())
+    assignment = site.ask(worker)
+    job = site.job(assignment)
+    for bad, told in [
+        (evolve(job, upload="77"), "no bytes have arrived under this name"),
+        (evolve(job, upload=""), "a job's bytes have not arrived"),
+        (evolve(job, digest="d"), "a job's bytes are not those that it announced"),
+    ]:
+        with pytest.raises(BadMessage, match=told):
+            site.commit(worker, bad)
+    assert site.spool.used_bytes == 0
+    assert site.commit(worker, site.job(assignment)) == (True, -1)
+
+
+def test_sorted_run_that_is_none_is_refused_and_not_kept(site):
+    """Reducers would read it."""
+    worker = site.worker()
+    site.submit(site.client(), submission=evolve(ORDER, program=Program("cat", "cat")))
+    with pytest.raises(BadMessage, match="not a sorted run"):
+        site.commit(worker, site.job(site.ask(worker)))
+    assert site.spool.used_bytes == 0
+
+
+def test_late_commit_changes_nothing(site):
+    """Somebody else has the lines, and the bytes are dropped."""
+    worker, other = site.worker(), site.worker()
+    client = site.client()
+    site.submit(client)
+    assignment = site.ask(worker)
+    job = site.job(assignment)
+    site.call(worker, commands.Leaving, unbegun=(assignment.id,))
+    again = site.ask(other)
+    assert again.start == assignment.start
+    assert site.commit(worker, job) == (False, -1)
+    assert site.spool.used_bytes == 0
+
+
+def test_uploads_that_are_never_committed_are_bounded(site):
+    """The oldest goes first."""
+    worker = site.worker()
+    site.submit(site.client())
+    assignment = site.ask(worker)
+    jobs_ = [site.job(assignment) for _ in range(65)]
+    assert site.spool.used_bytes == 2 * 64
+    with pytest.raises(BadMessage, match="no bytes have arrived"):
+        site.commit(worker, jobs_[0])
+    assert site.commit(worker, jobs_[-1])[0]
+
+
+def test_failure_gives_the_work_to_another(site):
+    """Until the request has failed too often; then its client knows why."""
+    workers, client = [site.worker(name=f"lab{number}") for number in range(4)], site.client()
+    request = site.submit(client)
+    for number, worker in enumerate(workers, 1):
+        assignment = site.ask(worker)
+        assert assignment.attempt == number - 1
+        failure = evolve(FAILURE, id=assignment.id, start=0, end=1, seconds=5.0)
+        assert site.call(worker, commands.Fail, failure=failure) == {}
+        assert site.status(client, request).failures == number
+    assert site.status(client, request).message == (
+        "the mapper failed 4 times on a.txt, line 1: it ended with exit status 1; it said: oh"
+    )
+
+
+def test_words_of_a_stranger_are_bounded_in_a_status(site):
+    """A status must fit into one message, whatever a worker says."""
+    worker, client = site.worker(), site.client()
+    order = evolve(ORDER, program=Program("cat", None, attempts=1), label="\x01" * 5000)
+    site.submit(client, submission=order)
+    failure = evolve(FAILURE, id=site.ask(worker).id, message="\x01" * 9000, log="\x01" * 1000)
+    site.call(worker, commands.Fail, failure=failure)
+    status = site.status(client)
+    assert (status.state, len(status.label), len(status.message)) == (State.FAILED, 2000, 2000)
+
+
+def test_beats_say_how_far_jobs_are(site):
+    """The server answers how often it wants them."""
+    worker = site.worker()
+    site.submit(site.client())
+    assignment = site.ask(worker)
+    seen = (Seen(assignment.id, 2, 7, 0), Seen(AssignmentId("9-9"), 2, 7, 0))
+    assert site.call(worker, commands.Beat, seen=seen)["beat_seconds"] > 0
+    lease = site.scheduler.ledger.leases[assignment.id]
+    assert (lease.job_end, lease.taken) == (2, 7)
+
+
+def test_worker_is_asked_to_stop_early(site):
+    """What it does not keep is another's."""
+    worker, other = site.worker(), site.worker()
+    site.submit(site.client())
+    assignment = site.ask(worker)
+    lease = site.scheduler.ledger.leases[assignment.id]
+    site.scheduler.enact([TakeBack(lease.session.id, assignment.id, 1)])
+    site.wires.settle()
+    assert worker.told == [("take back", assignment.id, 1)]
+    assert site.ask(other).start == 2
+    assert site.commit(worker, site.job(assignment, 2)) == (True, -1)
+
+
+def test_question_to_a_worker_that_goes_is_forgotten(site):
+    """Nobody answers it any more, and all of its work is free."""
+    worker, other = site.worker(), site.worker()
+    site.submit(site.client())
+    assignment = site.ask(worker)
+    lease = site.scheduler.ledger.leases[assignment.id]
+    site.scheduler.enact([TakeBack(lease.session.id, assignment.id, 1)])
+    worker.drop("gone")
+    site.wires.settle()
+    assert site.ask(other).start == 0
+
+
+def test_cancelled_request_ends_its_work(site):
+    """Workers are told, and can ask again."""
+    worker, client = site.worker(), site.client()
+    request = site.submit(client)
+    assignment = site.ask(worker)
+    job = site.job(assignment)
+    status = site.call(client, commands.CancelRequest, request=request)["status"]
+    assert (status.state, status.message) == (State.CANCELLED, "it was cancelled")
+    assert [each[:2] for each in worker.told] == [("cancel", assignment.id), ("forget", request)]
+    assert site.spool.used_bytes == 0
+    assert site.commit(worker, job) == (False, -1)
+    site.submit(client, "another")
+    assert site.ask(worker).request == "r2"
+
+
+def test_forgotten_request_is_gone(site):
+    """With its answer and its bytes; the next has a new number."""
+    worker, client = site.worker(), site.client()
+    request = site.submit(client)
+    assert site.call(client, commands.ForgetRequest, request="")["request"] == request
+    with pytest.raises(UnknownRequest, match="no request has been submitted"):
+        site.status(client)
+    assert site.submit(client) == "r2"
+    told = "there is no request 'r1'; hagoop-request list shows all"
+    for command in (commands.Status, commands.Wait, commands.Answer, commands.CancelRequest):
+        with pytest.raises(UnknownRequest, match=told):
+            site.call(client, command, request="r1")
+    assert site.ask(worker).request == "r2"
+
+
+# Leaving
+
+
+def test_worker_that_leaves_gets_nothing_more(site):
+    """What it has not begun is another's; what it has, it finishes; and it has not failed."""
+    worker, other = site.worker(slots=2), site.worker()
+    client = site.client()
+    site.submit(client)
+    begun, unbegun = site.ask(worker), site.ask(worker)
+    assert site.call(worker, commands.Leaving, unbegun=(unbegun.id,)) == {}
+    assert not site.ask_for(worker, commands.Ask, slot=0).called
+    assert site.ask(other).start == unbegun.start
+    assert site.commit(worker, site.job(begun))[0]
+    worker.drop("it has left")
+    site.wires.settle()
+    records = site.scheduler.ledger.fleet.records.values()
+    assert [each.lost for each in records] == [0, 0]
+    assert len(site.call(client, commands.Workers, skip=0)["workers"]) == 1
+
+
+def test_nobody_gives_back_what_another_holds(site):
+    """An assignment is its holder's."""
+    worker, other = site.worker(), site.worker()
+    site.submit(site.client())
+    assignment = site.ask(worker)
+    site.call(other, commands.Leaving, unbegun=(assignment.id,))
+    site.call(other, commands.Fail, failure=evolve(FAILURE, id=assignment.id))
+    assert site.commit(worker, site.job(assignment)) == (True, -1)
+
+
+def test_lost_worker_loses_its_work_its_grants_and_its_uploads(site):
+    """And that is counted."""
+    worker, other = site.worker(), site.worker()
+    site.submit(site.client())
+    assignment = site.ask(worker)
+    site.send(assignment, b"half")
+    worker.drop("its machine was switched off")
+    site.wires.settle()
+    assert site.grants.find(assignment.grant) is None
+    assert site.spool.used_bytes == 0
+    assert site.ask(other).start == 0
+    assert sum(each.lost for each in site.scheduler.ledger.fleet.records.values()) == 1
+
+
+def test_grants_of_finished_work_end_with_the_next_ask(site):
+    """Acknowledged bytes need no way any more."""
+    worker = site.worker()
+    site.submit(site.client())
+    assignment = site.ask(worker)
+    site.commit(worker, site.job(assignment))
+    site.ask_for(worker, commands.Ask, slot=0)
+    assert site.grants.find(assignment.grant) is None
+
+
+def test_stopping_server_drops_all_and_waits(site):
+    """Then nobody is connected."""
+    peers = [site.worker(), site.client(), site.connect()]
+    asked = site.ask_for(peers[0], commands.Ask, slot=0)
+    closed = site.wires.start(site.factory.close())
+    assert site.wires.result(closed) is None
+    assert all(map(site.wires.is_closed, peers))
+    with pytest.raises(WorkerLost):
+        site.wires.result(asked)
+    assert site.wires.result(site.wires.start(site.factory.close())) is None
+
+
+def test_stopped_scheduler_answers_no_ask(site):
+    """Who waits is told that its session is over."""
+    site.scheduler.start()
+    asked = site.ask_for(site.worker(), commands.Ask, slot=0)
+    site.wires.advance(3)
+    site.scheduler.stop()
+    with pytest.raises(WorkerLost, match="the session has ended"):
+        site.wires.result(asked)
+
+
+# Clients
+
+
+def test_same_key_twice_is_one_request(site):
+    """The client's link broke before the acknowledgement."""
+    client = site.client()
+    at_once = [site.ask_for(client, commands.Submit, key="k", submission=ORDER) for _ in range(2)]
+    later = site.submit(site.client(), "k")
+    assert [site.wires.result(each)["request"] for each in at_once] == [later, later]
+
+
+def test_submission_that_failed_can_be_sent_again(site):
+    """Whatever was wrong with it."""
+    client = site.client()
+    lost = evolve(ORDER, sources=(Source("upload", "lost"),))
+    for _ in range(2):
+        with pytest.raises(TransferFailed, match="nothing was uploaded as 'lost'"):
+            site.submit(client, "k", lost)
+    assert site.submit(client, "k").startswith("r")
+
+
+def test_program_is_uploaded_once(site):
+    """Who has it need not send it; grants end with the client."""
+    client = site.client()
+    digest = hashlib.sha256(b"#!").hexdigest()
+    first = site.call(client, commands.Upload, digest=digest, size=2)
+    grant = site.grants.find(first["grant"])
+    assert isinstance(grant, UploadGrant)
+    assert (first["have"], grant.name, grant.limit) == (False, first["name"], 2)
+    arriving = grant.receive(grant.limit)
+    arriving.write(b"#!")
+    arrived = arriving.finish()
+    grant.arrived(arrived)
+    site.spool.keep_blob(arrived)
+    assert site.call(client, commands.Upload, digest=digest, size=2) == {
+        "have": True,
+        "name": "",
+        "grant": "",
+    }
+    client.drop("it is done")
+    site.wires.settle()
+    assert site.grants.find(first["grant"]) is None
+
+
+def test_upload_of_a_client_that_goes_is_dropped(site):
+    """Nobody will submit it; without a size it is bounded by the spool alone."""
+    client = site.client()
+    answer = site.call(client, commands.Upload, digest="", size=-1)
+    grant = site.grants.find(answer["grant"])
+    arriving = grant.receive(grant.limit)
+    arriving.write(b"lines\n")
+    grant.arrived(arriving.finish())
+    assert site.spool.used_bytes == 6
+    client.drop("it is gone")
+    site.wires.settle()
+    assert site.spool.used_bytes == 0
+
+
+def test_survey_reads_what_was_uploaded(site):
+    """And fails in words where nothing was."""
+    with pytest.raises(TransferFailed, match="nothing was uploaded as 'u9'; submit it again"):
+        site.call(site.client(), commands.Survey, manifest="u9")
+
+
+def test_list_comes_in_pages_newest_first(site):
+    """Without logs and counters; a strange page is empty."""
+    client = site.client()
+    for number in range(45):
+        site.submit(client, f"k{number}")
+    pages = []
+    while page := site.call(client, commands.List, skip=sum(map(len, pages)))["requests"]:
+        pages.append(page)
+    assert [len(each) for each in pages] == [20, 20, 5]
+    assert [each.id for page in pages for each in page] == [f"r{number}" for number in range(45, 0, -1)]
+    assert site.call(client, commands.List, skip=-5)["requests"][0].id == "r45"
+
+
+def test_list_of_long_labels_comes_in_smaller_pages(site):
+    """A page is one message."""
+    client = site.client()
+    for number in range(20):
+        site.submit(client, f"k{number}", evolve(ORDER, label="\x01" * 2000))
+    found = []
+    while page := site.call(client, commands.List, skip=len(found))["requests"]:
+        found += page
+    assert len({each.id for each in found}) == 20
+
+
+def test_workers_come_in_pages(site):
+    """Whatever they are called."""
+    client = site.client()
+    for number in range(130):
+        site.worker(name=f"lab{number:03}" + "\x01" * 58)
+    found = []
+    while page := site.call(client, commands.Workers, skip=len(found))["workers"]:
+        found += page
+    assert [each.name[:6] for each in found] == [f"lab{number:03}" for number in range(130)]
+
+
+def test_worker_with_much_work_is_shown_in_short(site):
+    """A machine may have very many slots."""
+    worker, client = site.worker(slots=8), site.client()
+    for number in range(6):
+        site.submit(client, f"k{number}")
+        site.ask(worker)
+    (shown,) = site.call(client, commands.Workers, skip=0)["workers"]
+    assert shown.doing.startswith("r1 map 0-")
+    assert shown.doing.count(" map 0-") == 4
+    assert shown.doing.endswith(" and 2 more")
+
+
+def test_page_holds_what_one_message_does():
+    """At least one, however large."""
+    assert one_message([]) == ()
+    assert one_message(["x" * 70_000, "y"]) == ("x" * 70_000,)
+    assert one_message(["x" * 50_000, "y", "z" * 50_000]) == ("x" * 50_000, "y")
