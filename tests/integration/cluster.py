@@ -5,7 +5,6 @@ for whatever is left: processes, scratch, pid files, temporary files, tracebacks
 """
 
 import contextlib
-import functools
 import json
 import os
 import shutil

@@ -29,9 +29,9 @@ LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
         adopting answer_file answers arriving client delivery disk docket feeding found grants
-        incoming inputs intake journal launching links memory_spool phases piecework process programs recovery reports
-        rows scheduler sentences server sessions shipping showing sorting spool stored transfer web
-        workbench worker
+        incoming inputs intake journal launching links memory_spool phases piecework process
+        programs recovery reports rows scheduler sentences server sessions shipping showing
+        sorting spool stored transfer web workbench worker
     """,
     "composition": "demo following local request_options request_script server_tap simulate worker_tap",
 }
