@@ -1,11 +1,13 @@
 """How the key space of a request is cut into cells by the indexes of all its runs."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, groupby
+from operator import itemgetter
 
 from attrs import define, frozen
 
 from hagoop.frames import BLOCK_BYTES
+from hagoop.keys import original_key
 from hagoop.ranges import Range
 from hagoop.runs import BOUND_BYTES, Entry, RunIndex
 
@@ -32,6 +34,14 @@ class Cells:
         """The first key of a range of cells, not empty, and the first key after it."""
         end = self.bounds[cells.end] if cells.end < len(self.bounds) else None
         return self.bounds[cells.start], end
+
+    def at_original_keys(self) -> "Cells":
+        """The same with each bound moved down to where its KEY of the original interface begins;
+        cells that begin in the same KEY become one."""
+        known = zip(map(original_key, self.bounds), self.weights, strict=False)
+        firsts = [next(same) for _, same in groupby(known, itemgetter(0))]
+        bounds = tuple(bound for bound, _ in firsts)
+        return Cells(bounds, (*(before for _, before in firsts), self.weights[-1]))
 
 
 @define

@@ -17,6 +17,7 @@ from hagoop.errors import HaGoopError, JobError, TransferFailed, WorkerLost, Wor
 from hagoop.feeding import Feed
 from hagoop.jobs import Assignment, AssignmentId, Counter, Finished, Phase, Piece
 from hagoop.process import Ended, Running
+from hagoop.shipping import to_argv
 from hagoop.sorting import Packed
 from hagoop.transfer import Transfer
 from hagoop.workbench import NOTHING, Task, Workbench
@@ -185,34 +186,33 @@ class Delivery:
         if done.output is None:
             return None, NOTHING, counters
         phase, program = self.assignment.phase, self.assignment.program
-        if phase is Phase.REDUCE or not program.sorts:
+        if phase is program.last_phase:
             return done.output, await self.bench.measure(done.output), counters
         lines = done.output
-        if phase is Phase.MAP:
-            lines = await self.bench.sort(lines)
+        if phase is not Phase.MERGE:
+            lines = await self.bench.sort(lines, program.order)
             if program.combiner is not None:
                 lines, counted = await self._combine(done, lines, program.combiner)
                 counters += counted
         if not lines.stat().st_size:
             self.bench.discard(lines)
             return None, NOTHING, counters
-        packed_file, packed = await self.bench.pack(lines)
+        packed_file, packed = await self.bench.pack(lines, program.order)
         return packed_file, packed, counters
 
     async def _combine(
         self, done: Done, lines: Path, combiner: str
     ) -> tuple[Path, tuple[Counter, ...]]:
         output = self.bench.new_path("combined")
-        task = Task(
-            combiner, "combine", self.assignment, done.piece, Feed(lines, 0, lines.stat().st_size)
-        )
+        feed = Feed(lines, 0, lines.stat().st_size)
+        task = Task(to_argv(combiner), "combine", self.assignment, done.piece, feed)
         try:
             ended = await self.bench.run(task, output, self._combining)
         finally:
             self._combiner = None
             self.bench.discard(lines)
         # A combiner may print its keys in another order.
-        return await self.bench.sort(output), ended.counters
+        return await self.bench.sort(output, self.assignment.program.order), ended.counters
 
     def _combining(self, running: Running) -> None:
         self._combiner = running

@@ -250,7 +250,8 @@ class Docket:
         runs = [each.output for each in data.runs]
         fact: Fact = {
             "phase": following.phase,
-            "round": following.round,
+            "round": data.round,
+            "wanted": data.wanted,
             "runs": wire.to_plain(runs),
         }
         await self._record(request, "phase", fact, (), lambda: account.state is State.RUNNING)
@@ -440,8 +441,7 @@ def last_phase(account: Request) -> Phase:
     """The phase that ended last, or map."""
     if account.progress is not None:
         return account.progress.phase
-    known = [each for each in (Phase.REDUCE, Phase.MERGE, Phase.MAP) if each in account.outputs]
-    return known[0] if known else Phase.MAP
+    return next(reversed(account.outputs), Phase.MAP)
 
 
 def counters_of(account: Request) -> tuple[Counter, ...]:

@@ -26,11 +26,6 @@ END_FRAME = bytes(HEADER_BYTES)
 """Ends one slice in a stream of slices."""
 
 
-def key_of(line: bytes) -> bytes:
-    """What a line is sorted by."""
-    return line.split(b"\n", 1)[0].split(b"\t", 1)[0]
-
-
 @frozen
 class Frame:
     """A frame as it is stored.

@@ -11,6 +11,8 @@ from typing import NewType
 from attrs import field, frozen
 from attrs.validators import ge, instance_of
 
+from hagoop.keys import Order
+
 RequestId = NewType("RequestId", str)
 WorkerId = NewType("WorkerId", str)
 """A worker's identity: kept in its state folder, outlives its sessions."""
@@ -25,6 +27,8 @@ class Phase(StrEnum):
     MAP = "map"
     MERGE = "merge"
     REDUCE = "reduce"
+    SORT = "sort"
+    """What the reduce of the original interface printed, in whatever order, is put in order."""
 
 
 class State(StrEnum):
@@ -51,14 +55,16 @@ class Shipped:
 
 @frozen
 class Program:
-    """What a request runs on its lines.
+    """What a request runs on its lines: streaming programs, or one of the original interface.
 
+    :param binary: takes the place of the other three.
     :param timeout_seconds: without a line taken or given for so long a run is killed; 0: never.
     """
 
     mapper: str | None
     reducer: str | None
     combiner: str | None = None
+    binary: str | None = None
     files: tuple[Shipped, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     ok_status: tuple[int, ...] = (0,)
@@ -68,7 +74,23 @@ class Program:
     @property
     def sorts(self) -> bool:
         """Whether map output goes through a sort and a reducer."""
-        return self.reducer is not None
+        return self.reducer is not None or self.binary is not None
+
+    @property
+    def order(self) -> Order:
+        """How all of its sorted runs are sorted."""
+        return Order.BY_KEY if self.binary is None else Order.BY_LINE
+
+    @property
+    def last_phase(self) -> Phase:
+        """The phase that prints the answer."""
+        if self.binary is not None:
+            return Phase.SORT
+        return Phase.REDUCE if self.sorts else Phase.MAP
+
+    def command(self, phase: Phase) -> str | None:
+        """The streaming program of a phase; None: its lines stay as they are."""
+        return {Phase.MAP: self.mapper, Phase.REDUCE: self.reducer}.get(phase)
 
 
 @frozen

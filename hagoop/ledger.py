@@ -116,6 +116,8 @@ class Ledger:
         progress = known.progress
         if progress is None or not progress.finished:
             return []
+        # Merges may come before reduce and after it.
+        known.outputs.pop(progress.phase, None)
         known.outputs[progress.phase] = progress.in_order()
         known.progress = None
         return [PhaseEnded(request)]

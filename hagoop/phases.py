@@ -12,6 +12,7 @@ from hagoop.errors import BadMessage, NoSuchInput
 from hagoop.frames import END_FRAME
 from hagoop.interfaces import Arrived, IInputs, ISpool
 from hagoop.jobs import Assignment, Output, Phase, Piece, Place, RequestId, Submission
+from hagoop.keys import Order
 from hagoop.merging import MERGE_RUNS, merge_groups
 from hagoop.ranges import Range
 from hagoop.runs import TRAILER_BYTES, RunIndex, footer_place, read_index
@@ -45,6 +46,9 @@ class RequestData:
 
     Commits of a phase whose output is the answer are stored on the shelf of that name, all others on
     the shelf of runs, which is cleared when the request ends.
+
+    :ivar round: how many rounds of merges have ended.
+    :ivar wanted: the phase that the runs are merged for.
     """
 
     id: RequestId
@@ -54,6 +58,7 @@ class RequestData:
     answer: Answer
     most_runs: int = MERGE_RUNS
     round: int = 0
+    wanted: Phase = Phase.REDUCE
     runs: list[Run] = field(factory=list)
     groups: list[Range] = field(factory=list)
     cells: Cells = field(factory=lambda: Cells((), (0,)))
@@ -72,7 +77,7 @@ class RequestData:
 
     def is_answer(self, phase: Phase) -> bool:
         """Whether what a phase prints is the answer."""
-        return phase is Phase.REDUCE or not self.submission.program.sorts
+        return phase is self.submission.program.last_phase
 
     def shelf(self, phase: Phase) -> RequestId:
         """Where outputs of a phase are kept and recorded."""
@@ -96,14 +101,16 @@ class RequestData:
         """What follows when a phase has ended with these outputs; None: the answer is whole.  Blocks."""
         if self.is_answer(phase):
             return None
-        if phase is Phase.MAP:
-            return self.proceed(outputs)
-        merged = self._replace_merged(outputs)
-        self.round += 1
-        return self.proceed(merged)
+        if phase is Phase.MERGE:
+            outputs = self._replace_merged(outputs)
+            self.round += 1
+        elif phase is Phase.REDUCE:
+            self.replaced += [each.output.place for each in self.runs if each.output.place]
+            self.wanted = Phase.SORT
+        return self.proceed(outputs)
 
     def proceed(self, runs: Sequence[Output]) -> NextPhase | None:
-        """What follows from these runs: merging while there are too many, then reducing.  Blocks.
+        """What follows from these runs: merging while there are too many, then what is wanted.  Blocks.
 
         The same runs give the same groups and cells, also after a restart.
         """
@@ -114,11 +121,19 @@ class RequestData:
             weights = [sum(sizes[group.start : group.end]) for group in self.groups]
             return NextPhase(Phase.MERGE, self.round, _accumulate(weights))
         # Small outputs are cut finely too: reducers may be slow.
-        cell_bytes = max(1, min(CELL_BYTES, sum(sizes) // LEAST_CELLS))
-        self.cells = cut_cells([each.index for each in self.runs], cell_bytes)
+        self.cells = self._cut(max(1, min(CELL_BYTES, sum(sizes) // LEAST_CELLS)))
         if not self.cells.bounds:
             return None
-        return NextPhase(Phase.REDUCE, 0, self.cells.weights)
+        return NextPhase(self.wanted, 0, self.cells.weights)
+
+    def _cut(self, cell_bytes: int) -> Cells:
+        cells = cut_cells([each.index for each in self.runs], cell_bytes)
+        keys_count = self._order is Order.BY_LINE and self.wanted is Phase.REDUCE
+        return cells.at_original_keys() if keys_count else cells
+
+    @property
+    def _order(self) -> Order:
+        return self.submission.program.order
 
     def _run(self, output: Output) -> Run:
         place = output.place
@@ -183,7 +198,7 @@ class RequestData:
     def _slice(self, run: Run, low: bytes, high: bytes | None) -> Iterator[bytes]:
         if run.output.place is not None:
             with self.spool.open(run.output.place) as file:
-                yield from cut_slice(file, run.index, low, high)
+                yield from cut_slice(file, run.index, low, high, self._order)
         yield END_FRAME
 
 

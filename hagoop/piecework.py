@@ -16,7 +16,9 @@ from hagoop.experience import JobSizer
 from hagoop.feeding import Feed
 from hagoop.incoming import Incoming, LineFile, PieceList, SliceFiles, SliceList
 from hagoop.jobs import Assignment, AssignmentId, Failure, Held, Phase, Piece, Seen
+from hagoop.keys import Order
 from hagoop.process import Ended, Running
+from hagoop.shipping import to_argv
 from hagoop.sorting import find_bound
 from hagoop.workbench import Task, Workbench
 
@@ -230,14 +232,12 @@ class Work:
         await self._delivery.add(Done(start, end, weight, printed, ended, seconds, piece))
 
     async def _run_program(self, feed: Feed, piece: Piece | None) -> tuple[Path, Ended]:
-        program = self.assignment.program
-        command = program.mapper if self.assignment.phase is Phase.MAP else program.reducer
         output = self.bench.new_path("output")
-        if command is None:
+        task = await self._task(feed, piece)
+        if task is None:
             await self.bench.copy(feed, output)
             return output, NO_RUN
         try:
-            task = Task(command, self.assignment.phase, self.assignment, piece, feed)
             return output, await self.bench.run(task, output, self._started)
         except BaseException:
             self.bench.discard(output)
@@ -246,6 +246,28 @@ class Work:
             raise
         finally:
             self._running = None
+            if task.reads is not None:
+                self.bench.discard(task.reads)
+
+    async def _task(self, feed: Feed, piece: Piece | None) -> Task | None:
+        """What a job runs; None: nothing, its lines stay as they are."""
+        it = self.assignment
+        if it.program.binary is not None and it.phase is not Phase.SORT:
+            return await self._original_task(it.program.binary, feed, piece)
+        command = it.program.command(it.phase)
+        return None if command is None else Task(to_argv(command), it.phase, it, piece, feed)
+
+    async def _original_task(self, binary: str, feed: Feed, piece: Piece | None) -> Task:
+        """``BINARY map FILE START END OFFSET``, on a file of the job's own lines."""
+        it, file = self.assignment, self.bench.new_path("job")
+        try:
+            lines = await self.bench.copy(feed, file)
+        except BaseException:
+            self.bench.discard(file)
+            raise
+        start = 0 if piece is None else piece.file_line + self.job_start - piece.start
+        argv = (binary, it.phase, str(file), str(start), str(start + lines), "0")
+        return Task(argv, it.phase, it, piece, feed=None, reads=file)
 
     def _started(self, running: Running) -> None:
         self._running = running
@@ -273,7 +295,7 @@ class Work:
             header = await incoming.header(SliceList)
             parts = await slices.all(header.slices)
             self._merged = self.bench.new_path("merged")
-            await self.bench.merge(parts, self._merged)
+            await self.bench.merge(parts, self._merged, self.assignment.program.order)
             return header, self._merged
         finally:
             slices.close()
@@ -282,7 +304,8 @@ class Work:
     async def _reduce(self) -> None:
         header, merged = await self._fetch_slices()
         try:
-            offsets = await self.bench.in_thread(_find_bounds, merged, header.keys)
+            order = self.assignment.program.order
+            offsets = await self.bench.in_thread(_find_bounds, merged, header.keys, order)
             self._fetch_rate = (self.clock.seconds() - self._began) / max(1, offsets[-1])
             await self._reduce_cells(merged, offsets)
         finally:
@@ -308,11 +331,11 @@ class Work:
             at = end
 
 
-def _find_bounds(merged: Path, keys: list[bytes | None]) -> list[int]:
+def _find_bounds(merged: Path, keys: list[bytes | None], order: Order) -> list[int]:
     size = merged.stat().st_size
     offsets = [0]
     with open(merged, "rb") as file:
         for key in keys[1:]:
-            offsets.append(size if key is None else find_bound(file, size, key, offsets[-1]))
+            offsets.append(size if key is None else find_bound(file, key, order, offsets[-1]))
     offsets[-1] = size
     return offsets

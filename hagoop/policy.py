@@ -31,7 +31,7 @@ MIN_GAIN_SECONDS = 0.02
 JOB_SLACK = 3.0
 """How many times its expected length a job may take before it counts as stalled: a pipe hides
 which of its lines a program is at, so inside a job no shorter deadline can be just."""
-GUESSED_SPEED = {Phase.MAP: 100.0, Phase.MERGE: 1e6, Phase.REDUCE: 1e5}
+GUESSED_SPEED = {Phase.MAP: 100.0, Phase.MERGE: 1e6, Phase.REDUCE: 1e5, Phase.SORT: 1e6}
 """Before any record: far too low costs little, far too high costs much."""
 
 

@@ -29,6 +29,7 @@ from hagoop.interfaces import IWorkerReactor
 from hagoop.jobs import Counter
 from hagoop.launching import place_argv
 from hagoop.programs import why_unfit
+from hagoop.reading import place_in
 from hagoop.reports import Reports
 
 _WATCH_SECONDS = 1.0
@@ -45,6 +46,7 @@ class Run:
     :param folder: the current directory of the program.
     :param env: its whole environment.
     :param stdin: what it reads; ``None``: nothing.
+    :param reads: a file that it opens itself; how far it is, is seen where the system tells.
     :param stdout: the file that takes what it prints, made new.
     :param stdout_limit: bytes that it may print; 0: any number.
     :param stderr_limit: bytes of log that are kept.
@@ -62,6 +64,7 @@ class Run:
     timeout_seconds: float = 600.0
     grace_seconds: float = 5.0
     ok_status: tuple[int, ...] = (0,)
+    reads: Path | None = None
 
 
 @frozen
@@ -132,6 +135,7 @@ class Running(ProcessProtocol):
         self._closing = ExitStack()
         self._stdout = -1
         self._bytes_out = 0
+        self._read_to = 0
         self._pid = 0
         self._own_session = False
         self._stderr_open = True
@@ -145,7 +149,11 @@ class Running(ProcessProtocol):
     @property
     def taken(self) -> int:
         """The byte of the input's file up to which the program has read."""
-        return self._feeder.taken if self._feeder else 0
+        if self._feeder:
+            return self._feeder.taken
+        if self._run.reads and self._pid and not self._exit:
+            self._read_to = max(self._read_to, place_in(self._run.reads, self._pid))
+        return self._read_to
 
     @property
     def bytes_out(self) -> int:

@@ -112,16 +112,10 @@ def _restore_ended(docket: Docket, data: RequestData, story: Story) -> None:
     if story.ended is None:
         return
     state = State(story.ended["state"])
-    for phase in (Phase.MAP, Phase.REDUCE):
-        if data.is_answer(phase):
-            _restore_answer(data, story.outputs(phase, 0))
+    for each in story.outputs(data.submission.program.last_phase, 0):
+        data.answer.add(each)
     docket.ledger.request_ended(story.request, state, story.ended["message"])
     docket.found_ended(story.request, state, story.ended["digest"], story.ended["size"])
-
-
-def _restore_answer(data: RequestData, outputs: Iterable[Output]) -> None:
-    for each in outputs:
-        data.answer.add(each)
 
 
 def _restore_map(docket: Docket, data: RequestData, story: Story) -> None:
@@ -133,7 +127,7 @@ def _restore_map(docket: Docket, data: RequestData, story: Story) -> None:
 def _restore_later(docket: Docket, data: RequestData, story: Story) -> None:
     if story.phase is None:
         return
-    data.round = story.phase["round"] if story.phase["phase"] == Phase.MERGE else 0
+    data.round, data.wanted = story.phase["round"], Phase(story.phase["wanted"])
     following = data.proceed(wire.from_plain(tuple[Output, ...], story.phase["runs"]))
     if following is None:
         log.error("request {request} has a phase without work", request=story.request)

@@ -13,7 +13,7 @@ from hagoop import __version__
 from hagoop.errors import BadProgram
 from hagoop.jobs import Program
 from hagoop.options import COMMAND_PORT, client_endpoint_strings, processor_count
-from hagoop.shipping import check_program, files_of, rewrite
+from hagoop.shipping import check_program, files_of, find_binary, rewrite
 
 STDOUT = "-"
 COMMANDS = ("run", "list", "status", "wait", "answer", "cancel", "forget", "workers")
@@ -28,6 +28,7 @@ HADOOP = {
 }
 """Hadoop Streaming's flags and ours; ``-input`` and ``-files`` are read apart."""
 SHORT_WITH_VALUE = "omrc"
+PROGRAMS = ("mapper", "combiner", "reducer")
 
 
 @frozen
@@ -147,7 +148,10 @@ class _AnswerOptions(_RequestOptions):
 class _RunOptions(_Common):
     """``run``."""
 
-    synopsis = "Usage: hagoop-request run INPUT... --mapper CMD [--reducer CMD] [options]"
+    synopsis = (
+        "Usage: hagoop-request run INPUT... (--mapper CMD [--reducer CMD] | --binary PATH) [options]\n"
+        "       hagoop-request HOST:PORT DIRECTORY ANSWER BINARY"
+    )
     longdesc = (
         "INPUT is a file or folder, server:PATH below an --input-root of the server, or - for stdin. "
         "CMD is any program that reads lines and prints lines; the key of a line is what stands before "
@@ -158,6 +162,7 @@ class _RunOptions(_Common):
         ["mapper", "m", None, "Program run on lines of the input"],
         ["reducer", "r", None, "Program run on sorted lines"],
         ["combiner", "c", None, "Program run on sorted lines of one job"],
+        ["binary", None, None, "Program run as PATH map|reduce FILE START END OFFSET"],
         ["workers", None, None, "With --local: how many workers [one per processor]"],
         ["ok-status", None, "0", "Exit statuses that mean success: 0,1"],
         ["timeout", None, "600", "Seconds without a line read or printed until a run is killed"],
@@ -191,16 +196,22 @@ class _RunOptions(_Common):
             raise UsageError("run needs an INPUT: a file, a folder, server:PATH, or - for stdin")
         if "" in self.words:
             raise UsageError("an INPUT is empty: perhaps a variable of the shell is not set")
-        if self["mapper"] is None and self["reducer"] is None:
-            raise UsageError("run needs a --mapper or a --reducer, or both")
-        if self["combiner"] is not None and self["reducer"] is None:
-            raise UsageError("--combiner needs a --reducer: without one nothing is sorted")
+        self._check_programs()
         if self["workers"] is not None and not self["local"]:
             raise UsageError("--workers needs --local; elsewhere workers join by themselves")
         if self["local"] and self["detach"]:
             raise UsageError("--detach needs a server that stays; --local has none")
         if self.words.count(STDOUT) > 1:
             raise UsageError("stdin can be read only once: give - once")
+
+    def _check_programs(self) -> None:
+        streaming = [each for each in PROGRAMS if self[each] is not None]
+        if self["binary"] is not None and streaming:
+            raise UsageError(f"--binary is the whole program: leave --{streaming[0]} out")
+        if self["binary"] is None and not {"mapper", "reducer"}.intersection(streaming):
+            raise UsageError("run needs a --mapper or a --reducer, or both, or a --binary")
+        if self["combiner"] is not None and self["reducer"] is None:
+            raise UsageError("--combiner needs a --reducer: without one nothing is sorted")
 
     def number(self, name: str, kind: Callable[[str], float], least: float) -> float:
         """A number that was given, at least so large."""
@@ -257,7 +268,7 @@ def parse(words: Sequence[str], folder: Path) -> Call:
     :raises UsageError: it cannot be understood; one sentence.
     :raises BadProgram: a program cannot be run as it was given.
     """
-    words = list(words)
+    words = _original_call(words, folder) or list(words)
     if words and not words[0].startswith("-") and words[0] not in COMMANDS:
         raise UsageError(
             f"'{words[0]}' is not a command; did you mean: hagoop-request run {words[0]} ..."
@@ -271,6 +282,19 @@ def parse(words: Sequence[str], folder: Path) -> Call:
     if not isinstance(given, _RequestOptions):
         raise UsageError(f"hagoop-request needs a command: {', '.join(COMMANDS)}")
     return _following(str(command), given)
+
+
+def _original_call(words: Sequence[str], folder: Path) -> list[str]:
+    """The original's ``HOST:PORT DIRECTORY ANSWER BINARY`` as a ``run``; empty for anything else."""
+    has_option = any(each.startswith("-") and each != STDOUT for each in words)
+    if len(words) != 4 or words[0] in COMMANDS or has_option:
+        return []
+    server, inputs, answer, binary = words
+    # A host without a port could be a folder, or a command with a slip in it.
+    is_host = ":" in server or (not (folder / server).exists() and (folder / binary).is_file())
+    if not is_host:
+        return []
+    return ["run", f"--server={server}", f"--output={answer}", f"--binary={binary}", "--", inputs]
 
 
 def options_first(words: Sequence[str], with_value: set[str]) -> list[str]:
@@ -337,10 +361,15 @@ def _following(command: str, given: _RequestOptions) -> Following:
 
 
 def _running(given: _RunOptions, folder: Path) -> Running:
+    binary: str | None = None
+    files: dict[str, Path] = {}
+    if given["binary"] is not None:
+        binary, files = find_binary(given["binary"], folder)
     program = Program(
         mapper=_command(given, "mapper", folder),
         reducer=_command(given, "reducer", folder),
         combiner=_command(given, "combiner", folder),
+        binary=binary,
         env=tuple(given.env),
         ok_status=given.ok_status,
         timeout_seconds=given.number("timeout", float, 0),
@@ -350,7 +379,7 @@ def _running(given: _RunOptions, folder: Path) -> Running:
     return Running(
         inputs=given.words,
         program=program,
-        files=_files(given, folder),
+        files=tuple((files | _files(given, folder)).items()),
         output=given["output"],
         servers=None if given["local"] else given.servers,
         where="this machine" if given["local"] else given.where,
@@ -359,7 +388,7 @@ def _running(given: _RunOptions, folder: Path) -> Running:
         force=bool(given["force"]),
         json=bool(given["json"]),
         quiet=bool(given["quiet"]),
-        label=" | ".join(each for each in (given["mapper"], given["reducer"]) if each)[:200],
+        label=" | ".join(filter(None, map(given.get, ("mapper", "reducer", "binary"))))[:200],
     )
 
 
@@ -371,10 +400,10 @@ def _command(given: _RunOptions, name: str, folder: Path) -> str | None:
     return rewrite(cmd, folder)
 
 
-def _files(given: _RunOptions, folder: Path) -> tuple[tuple[str, Path], ...]:
+def _files(given: _RunOptions, folder: Path) -> dict[str, Path]:
     """Everything to ship: what commands name, and what ``--file`` names."""
     found: dict[str, Path] = {}
-    for name in ("mapper", "combiner", "reducer"):
+    for name in PROGRAMS:
         if given[name] is not None:
             found.update(files_of(given[name], folder))
     for path in given.shipped:
@@ -382,7 +411,7 @@ def _files(given: _RunOptions, folder: Path) -> tuple[tuple[str, Path], ...]:
         if not file.is_file():
             raise BadProgram(f"--file {path}: there is no such file")
         found[_shipped_name(path)] = file
-    return tuple(found.items())
+    return found
 
 
 def _shipped_name(path: str) -> str:

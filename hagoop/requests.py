@@ -29,7 +29,7 @@ class Request:
     """A request's account.
 
     :ivar progress: the phase that runs; None between phases.
-    :ivar outputs: of each finished phase, in order.
+    :ivar outputs: of each finished phase, the last one last; those of a phase in order.
     :ivar unfit: workers that lack its program, and how they said so.
     :ivar leases: how many are out.
     """

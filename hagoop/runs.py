@@ -1,7 +1,7 @@
 """The format of a sorted run and its index.
 
-A sorted run holds lines in the order of their keys: the bytes before the first TAB, or
-the whole line without its newline.  It is written once, in one pass, and read in parts::
+A sorted run holds lines in the order of their keys (``keys.py``).  It is written
+once, in one pass, and read in parts::
 
     frame frame ... frame  footer  trailer
 
@@ -23,7 +23,8 @@ from struct import Struct
 from attrs import define, field, frozen
 
 from hagoop.errors import BadMessage
-from hagoop.frames import BLOCK_BYTES, inflate, key_of, pack_frame
+from hagoop.frames import BLOCK_BYTES, inflate, pack_frame
+from hagoop.keys import Order
 
 BOUND_BYTES = 1024
 """The longest bound; keys may be longer."""
@@ -212,11 +213,13 @@ class RunWriter:
     Only keys next to the edge of a block are looked at; of these only so much is kept as a
     bound can be long.
 
+    :param order: how the lines are sorted.
     :param block_bytes: the most that a frame unpacks to; small runs are cut finer with less.
     :param bound_bytes: the longest bound; less than a block.
     :param index_entries: the most entries; when there are more, every second is dropped.
     """
 
+    order: Order = field(default=Order.BY_KEY)
     block_bytes: int = field(default=BLOCK_BYTES)
     bound_bytes: int = field(default=BOUND_BYTES)
     index_entries: int = field(default=INDEX_ENTRIES)
@@ -282,7 +285,7 @@ class RunWriter:
     def _key_head(self, raw: bytes, at: int) -> bytes:
         """The key of the line at ``at``; of a key longer than a bound, one byte more than a
         bound, which is what comparing it with its neighbour takes."""
-        return key_of(raw[at : at + self.bound_bytes + 1])
+        return self.order.key_of(raw[at : at + self.bound_bytes + 1])
 
     def _mark(self, first: bytes) -> None:
         """Note the place between the last line and one with the key ``first``, if it has a bound."""

@@ -38,7 +38,7 @@ def _names(names: list[str]) -> str:
 
 
 def _role(phase: Phase) -> str:
-    return {Phase.MAP: "mapper", Phase.MERGE: "merge", Phase.REDUCE: "reducer"}[phase]
+    return {Phase.MAP: "mapper", Phase.REDUCE: "reducer"}.get(phase, str(phase))
 
 
 def _place(data: RequestData, phase: Phase, failure: Failure) -> str:

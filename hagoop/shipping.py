@@ -120,6 +120,33 @@ def check_program(cmd: str, folder: Path, option: str = "--mapper", search: str 
         raise BadProgram(f"{command.word} is a folder, not a program")
 
 
+def find_binary(path: str, folder: Path) -> tuple[str, dict[str, Path]]:
+    """The word by which a worker runs ``--binary PATH``, and the file to ship with its name there.
+
+    A path that leaves the current folder is shipped under its base name, as an absolute one is; a bare
+    name is a file before it is on anybody's PATH.
+
+    :raises BadProgram: it will not run anywhere; one sentence that says what to do.
+    """
+    file = folder / path
+    if os.path.isdir(file):
+        raise BadProgram(f"--binary {path}: it is a folder, not a program")
+    if not os.path.isfile(file):
+        if path.startswith("/") or ("/" not in path and shutil.which(path)):
+            return path, {}
+        raise BadProgram(f"--binary {path}: there is no such file")
+    if path.startswith("/") and _is_installed(file):
+        return path, {}
+    told = crlf_complaint(file)
+    if not told and not os.access(file, os.X_OK):
+        told = f"{path} is not executable; try chmod +x {shlex.quote(path)}"
+    if told:
+        raise BadProgram(told)
+    name = posixpath.normpath(path)
+    name = name if _is_safe(name) else posixpath.basename(name)
+    return f"./{name}", {name: file}
+
+
 def safe_path(path: str) -> str:
     """The path of a shipped file, known to stay within its folder.
 

@@ -127,12 +127,11 @@ def make_progress(request: str, *, quiet: bool, waits: bool) -> Progress:
 
 
 def _overall(status: RequestStatus) -> float:
-    """Map is the first half, reduce the second; a merge is neither."""
+    """Map is the first half, reduce the second; merges and sorts are neither."""
     if status.state is State.DONE:
         return 1.0
-    return {Phase.MAP: 0.5 * status.done, Phase.MERGE: 0.5, Phase.REDUCE: 0.5 + 0.5 * status.done}[
-        status.phase
-    ]
+    begun = {Phase.MAP: 0.0, Phase.MERGE: 0.5, Phase.REDUCE: 0.5, Phase.SORT: 1.0}[status.phase]
+    return begun + 0.5 * status.done * (status.phase in (Phase.MAP, Phase.REDUCE))
 
 
 def _details(status: RequestStatus) -> str:

@@ -15,23 +15,27 @@ from hagoop.frames import (
     LINE_START,
     STORED,
     Frame,
-    key_of,
     pack_frame,
     read_frames,
     read_header,
 )
+from hagoop.keys import Order
 from hagoop.runs import RunIndex
 
 
-def cut_slice(file: BinaryIO, index: RunIndex, low: bytes, high: bytes | None) -> Iterator[bytes]:
+def cut_slice(
+    file: BinaryIO, index: RunIndex, low: bytes, high: bytes | None, order: Order = Order.BY_KEY
+) -> Iterator[bytes]:
     """The frames of one slice of the run in ``file``, without ``END_FRAME``.  Blocks."""
     for part in index.parts(low, high):
         file.seek(part.start)
         frames = read_frames(file.read, part.end - part.start)
-        yield from trim(frames, low, high) if part.trim else (each.encoded for each in frames)
+        yield from trim(frames, low, high, order) if part.trim else (each.encoded for each in frames)
 
 
-def trim(frames: Iterable[Frame], low: bytes, high: bytes | None) -> Iterator[bytes]:
+def trim(
+    frames: Iterable[Frame], low: bytes, high: bytes | None, order: Order = Order.BY_KEY
+) -> Iterator[bytes]:
     """Frames again, with only the lines whose keys are from ``low`` to before ``high``.
 
     :param frames: in order, beginning with a line; frames that stay whole are not packed anew.
@@ -41,7 +45,7 @@ def trim(frames: Iterable[Frame], low: bytes, high: bytes | None) -> Iterator[by
     for frame in frames:
         if frame.line_start:
             lines = frame.unpack()
-            kept = _restrict(lines, low, high)
+            kept = _restrict(lines, low, high, order)
             wanted = None if lines.endswith(b"\n") else bool(kept)
             if kept:
                 yield frame.encoded if len(kept) == len(lines) else pack_frame(kept, True).encoded
@@ -51,18 +55,18 @@ def trim(frames: Iterable[Frame], low: bytes, high: bytes | None) -> Iterator[by
             yield frame.encoded
 
 
-def _restrict(lines: bytes, low: bytes, high: bytes | None) -> bytes:
+def _restrict(lines: bytes, low: bytes, high: bytes | None, order: Order) -> bytes:
     """The lines of one frame with a key in the range; the start of a long line counts as one."""
     if not lines.endswith(b"\n"):
         if b"\n" in lines:
             raise BadMessage("A frame ends within a line.")
-        key = key_of(lines)
+        key = order.key_of(lines)
         return lines if low <= key and (high is None or key < high) else b""
-    end = len(lines) if high is None else _find_line(lines, high)
-    return lines[_find_line(lines, low) : end]
+    end = len(lines) if high is None else _find_line(lines, high, order)
+    return lines[_find_line(lines, low, order) : end]
 
 
-def _find_line(lines: bytes, bound: bytes) -> int:
+def _find_line(lines: bytes, bound: bytes, order: Order) -> int:
     """Where the first line begins whose key is at least ``bound``.
 
     On lines out of order the result still never decreases as the bound grows, so slices
@@ -72,7 +76,7 @@ def _find_line(lines: bytes, bound: bytes) -> int:
     while low < high:
         middle = lines.rfind(b"\n", low, (low + high) // 2) + 1 or low
         end = lines.index(b"\n", middle)
-        if key_of(lines[middle:end]) < bound:
+        if order.key_of(lines[middle:end]) < bound:
             low = end + 1
         else:
             high = middle

@@ -1,7 +1,7 @@
-"""Sorting and merging lines by key, and finding a key in what is sorted.
+"""Sorting and merging lines, and finding a key in what is sorted.
 
-The order is that of ``LC_ALL=C sort -s -t TAB -k1,1``: by the bytes before the first TAB,
-lines of one key as they came.
+The orders are those of ``LC_ALL=C sort``: ``-s -t TAB -k1,1`` by key, where lines of one key stay as
+they came, and no options by line.
 """
 
 import errno
@@ -20,8 +20,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
 
 from hagoop.errors import ProgramFailed, WorkerUnfit
-from hagoop.frames import key_of
 from hagoop.interfaces import IWorkerReactor
+from hagoop.keys import Order
 from hagoop.process import Run, launch
 from hagoop.runs import RunWriter
 
@@ -29,7 +29,7 @@ from hagoop.runs import RunWriter
 _SMALL_BYTES = 1 << 16
 _CHUNK_BYTES = 1 << 18
 _NO_ROOM = "no room left on this worker's disk"
-_BY_KEY = ("-s", "-t", "\t", "-k1,1")
+_OPTIONS = {Order.BY_KEY: ("-s", "-t", "\t", "-k1,1"), Order.BY_LINE: ()}
 
 
 @frozen
@@ -55,22 +55,27 @@ class KeySorter:
     _reactor: IWorkerReactor
     _scratch: Path
 
-    def sort(self, raw: Path, target: Path) -> Deferred[None]:
-        """Write the lines of ``raw`` to ``target``, sorted by key, stable."""
-        return self._sort([raw], target, ("-S", "2M", "--parallel=1"), ())
+    def sort(self, raw: Path, target: Path, order: Order) -> Deferred[None]:
+        """Write the lines of ``raw`` to ``target``, sorted; lines of one key stay as they are."""
+        return self._sort([raw], target, order, (), ("-S", "2M", "--parallel=1"))
 
-    def merge(self, parts: Sequence[Path], target: Path) -> Deferred[None]:
+    def merge(self, parts: Sequence[Path], target: Path, order: Order) -> Deferred[None]:
         """Merge sorted files; lines of one key in the order of ``parts``."""
         # One pass over all parts, whatever their number.
-        return self._sort(parts, target, (f"--batch-size={max(2, len(parts))}",), ("-m",))
+        return self._sort(parts, target, order, ("-m",), (f"--batch-size={max(2, len(parts))}",))
 
     def _sort(
-        self, parts: Sequence[Path], target: Path, extra: Sequence[str], mode: Sequence[str]
+        self,
+        parts: Sequence[Path],
+        target: Path,
+        order: Order,
+        mode: tuple[str, ...],
+        extra: tuple[str, ...],
     ) -> Deferred[None]:
         if sum(part.stat().st_size for part in parts) <= _SMALL_BYTES:
             pool = self._reactor.getThreadPool()
-            return deferToThreadPool(self._reactor, pool, _sort_in_memory, parts, target)
-        words = ("sort", *mode, *_BY_KEY, *_known(tuple(extra)), "-T", str(self._scratch), "--")
+            return deferToThreadPool(self._reactor, pool, _sort_in_memory, parts, target, order)
+        words = ("sort", *mode, *_OPTIONS[order], *_known(extra), "-T", str(self._scratch), "--")
         return Deferred.fromCoroutine(self._spawn((*words, *map(str, parts)), target))
 
     async def _spawn(self, argv: tuple[str, ...], target: Path) -> None:
@@ -86,22 +91,23 @@ class KeySorter:
             raise WorkerUnfit(_sort_sentence(error)) from error
 
 
-def pack(sorted_file: Path, target: Path) -> Packed:
+def pack(sorted_file: Path, target: Path, order: Order) -> Packed:
     """Write a sorted file as a sorted run.  Blocks.
 
     :raises WorkerUnfit: the disk is full.
     """
     with _needing_room():
-        return _pack(sorted_file, target)
+        return _pack(sorted_file, target, order)
 
 
-def find_bound(file: BinaryIO, size: int, bound: bytes, low: int = 0) -> int:
-    """Where the first line begins whose key is at least ``bound``; ``size`` if there is none.
+def find_bound(file: BinaryIO, bound: bytes, order: Order, low: int = 0) -> int:
+    """Where the first line begins whose key is at least ``bound``; the file's size if there is none.
 
     Reads little and keeps less, however long the lines are.
 
     :param low: where a line begins from which to look.
     """
+    size = file.seek(0, os.SEEK_END)
     first, last, found = low, size, size
     # No line that begins before ``first`` is wanted; every one from ``last`` on could be.
     while first < last:
@@ -109,24 +115,24 @@ def find_bound(file: BinaryIO, size: int, bound: bytes, low: int = 0) -> int:
         start = _line_start(file, middle, last, low)
         if start is None:
             last = middle
-        elif _key_head(file, start, len(bound) + 1) >= bound:
+        elif _key_head(file, start, len(bound) + 1, order) >= bound:
             found, last = start, middle
         else:
             first = start + 1
     return found
 
 
-def _sort_in_memory(parts: Sequence[Path], target: Path) -> None:
+def _sort_in_memory(parts: Sequence[Path], target: Path, order: Order) -> None:
     lines: list[bytes] = []
     with _needing_room():
         for part in parts:
             lines += _lines(part.read_bytes())
-        lines.sort(key=_key_of_line)
+        lines.sort(key=_key_of_line if order is Order.BY_KEY else None)
         target.write_bytes(b"".join([line + b"\n" for line in lines]))
 
 
 def _key_of_line(line: bytes) -> bytes:
-    # key_of would look for a newline too, at twice the cost.
+    # Order.key_of would look for a newline too, at twice the cost.
     return line.partition(b"\t")[0]
 
 
@@ -135,8 +141,8 @@ def _lines(data: bytes) -> list[bytes]:
     return data.removesuffix(b"\n").split(b"\n") if data else []
 
 
-def _pack(sorted_file: Path, target: Path) -> Packed:
-    writer, digest, size = RunWriter(), hashlib.sha256(), 0
+def _pack(sorted_file: Path, target: Path, order: Order) -> Packed:
+    writer, digest, size = RunWriter(order=order), hashlib.sha256(), 0
     with sorted_file.open("rb") as source, target.open("wb") as run:
         while data := source.read(_CHUNK_BYTES):
             made = writer.write(data)
@@ -166,10 +172,10 @@ def _line_start(file: BinaryIO, start: int, end: int, low: int) -> int | None:
     return None
 
 
-def _key_head(file: BinaryIO, start: int, most: int) -> bytes:
+def _key_head(file: BinaryIO, start: int, most: int, order: Order) -> bytes:
     """The key of the line at ``start``, or as much of it as decides."""
     file.seek(start)
-    return key_of(file.read(most))
+    return order.key_of(file.read(most))
 
 
 @cache

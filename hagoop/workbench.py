@@ -19,9 +19,10 @@ from hagoop.errors import TransferFailed, WorkerUnfit
 from hagoop.feeding import Feed
 from hagoop.interfaces import IWorkerReactor
 from hagoop.jobs import Assignment, Piece, Shipped
+from hagoop.keys import Order
 from hagoop.launching import run_environment
 from hagoop.process import Ended, Run, Running, launch
-from hagoop.shipping import place_files, to_argv
+from hagoop.shipping import place_files
 from hagoop.sorting import KeySorter, Packed, pack
 from hagoop.transfer import Transfer
 
@@ -31,16 +32,19 @@ NOTHING = Packed(0, hashlib.sha256().hexdigest())
 
 @frozen
 class Task:
-    """One run of one command: what an assignment's job, or its combiner, needs.
+    """One run of one program: what an assignment's job, or its combiner, needs.
 
     :param phase: ``map``, ``combine`` or ``reduce``.
+    :param feed: what it reads from stdin; None: nothing.
+    :param reads: a file that it opens itself.
     """
 
-    command: str
+    argv: tuple[str, ...]
     phase: str
     assignment: Assignment
     piece: Piece | None
-    feed: Feed
+    feed: Feed | None
+    reads: Path | None = None
 
 
 @define(eq=False)
@@ -135,10 +139,11 @@ class Workbench:
                 folder.mkdir()
         environment = run_environment(task.assignment, task.phase, task.piece, folder, self.search)
         run = Run(
-            argv=to_argv(task.command),
+            argv=task.argv,
             folder=folder,
             env=environment,
             stdin=task.feed,
+            reads=task.reads,
             stdout=stdout,
             stdout_limit=task.assignment.output_bytes,
             timeout_seconds=program.timeout_seconds,
@@ -151,23 +156,23 @@ class Workbench:
         finally:
             self.discard(folder)
 
-    async def copy(self, feed: Feed, target: Path) -> None:
-        """What ``cat`` would do with lines: the mapper of a request that has none."""
+    async def copy(self, feed: Feed, target: Path) -> int:
+        """What ``cat`` would do with lines; how many there were."""
         with _room():
-            await self.in_thread(_copy_lines, feed, target)
+            return await self.in_thread(_copy_lines, feed, target)
 
     # Making what is committed
 
-    async def sort(self, raw: Path) -> Path:
-        """Sort by key; the unsorted file is gone afterwards."""
+    async def sort(self, raw: Path, order: Order) -> Path:
+        """Sort lines; the unsorted file is gone afterwards."""
         target = self.new_path("sorted")
-        await self._sorter.sort(raw, target)
+        await self._sorter.sort(raw, target, order)
         self.discard(raw)
         return target
 
-    async def merge(self, parts: list[Path], target: Path) -> None:
+    async def merge(self, parts: list[Path], target: Path, order: Order) -> None:
         """Merge sorted files, ties in the order given."""
-        await self._sorter.merge(parts, target)
+        await self._sorter.merge(parts, target, order)
 
     def size_of(self, file: Path | None) -> int:
         """How large a file of the scratch folder has become; 0 while it is not there."""
@@ -176,11 +181,11 @@ class Workbench:
         except FileNotFoundError:
             return 0
 
-    async def pack(self, sorted_file: Path) -> tuple[Path, Packed]:
+    async def pack(self, sorted_file: Path, order: Order) -> tuple[Path, Packed]:
         """Make a sorted run; the sorted file is gone afterwards."""
         target = self.new_path("packed")
         with _room():
-            packed = await self.in_thread(pack, sorted_file, target)
+            packed = await self.in_thread(pack, sorted_file, target, order)
         self.discard(sorted_file)
         return target, packed
 
@@ -202,19 +207,21 @@ def _remove(paths: tuple[Path, ...]) -> None:
             each.unlink(missing_ok=True)
 
 
-def _copy_lines(feed: Feed, target: Path) -> None:
+def _copy_lines(feed: Feed, target: Path) -> int:
     with open(feed.path, "rb") as source, open(target, "wb") as copy:
         source.seek(feed.offset)
         left = feed.end - feed.offset
-        last = b"\n"
+        lines, last = 0, b"\n"
         while left:
             chunk = source.read(min(left, 1 << 20))
             if not chunk:
                 raise TransferFailed("its input ended early")
             copy.write(chunk)
             left, last = left - len(chunk), chunk[-1:]
+            lines += chunk.count(b"\n")
         if last != b"\n":
-            copy.write(b"\n")
+            lines += copy.write(b"\n")
+    return lines
 
 
 def _measure(file: Path) -> Packed:

@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hagoop.errors import WorkerUnfit
+from hagoop.keys import Order
 from hagoop.sorting import KeySorter, _sort_in_memory
 
-SORT = ("sort", "-s", "-t", "\t", "-k1,1")
+SORT = {Order.BY_KEY: ("sort", "-s", "-t", "\t", "-k1,1"), Order.BY_LINE: ("sort",)}
+ORDERS = pytest.mark.parametrize("order", list(Order))
 LINES = st.lists(st.lists(st.sampled_from(b"\0\x01\x08\t\t\x0b\r Aab\xc3\xff"), max_size=6).map(bytes))
 
 
@@ -25,10 +27,10 @@ def sorter(tmp_path):
     return KeySorter(reactor, tmp_path / "scratch")
 
 
-def by_system(data: bytes) -> bytes:
+def by_system(data: bytes, order: Order = Order.BY_KEY) -> bytes:
     """What the contract says."""
     env = {**os.environ, "LC_ALL": "C"}
-    return subprocess.run(SORT, input=data, env=env, capture_output=True, check=True).stdout
+    return subprocess.run(SORT[order], input=data, env=env, capture_output=True, check=True).stdout
 
 
 def make_lines(count: int, seed: int) -> bytes:
@@ -37,39 +39,41 @@ def make_lines(count: int, seed: int) -> bytes:
     return b"".join(b"key%d\t%d.%d\n" % (chance.randrange(100), seed, number) for number in range(count))
 
 
-@given(LINES, st.booleans())
+@given(LINES, st.booleans(), st.sampled_from(Order))
 @settings(max_examples=60, deadline=None)
-def test_order_in_memory_is_that_of_the_system(tmp_path_factory, lines, ended):
+def test_order_in_memory_is_that_of_the_system(tmp_path_factory, lines, ended, order):
     """Byte for byte: NUL, bytes below TAB, empty lines, no last newline."""
     folder = tmp_path_factory.mktemp("sort")
     data = b"\n".join(lines) + b"\n" * (ended and bool(lines))
     (folder / "raw").write_bytes(data)
-    _sort_in_memory([folder / "raw"], folder / "sorted")
-    assert (folder / "sorted").read_bytes() == by_system(data)
+    _sort_in_memory([folder / "raw"], folder / "sorted", order)
+    assert (folder / "sorted").read_bytes() == by_system(data, order)
 
 
+@ORDERS
 @pytest.mark.parametrize("count", [0, 1000, 200_000])
-async def test_sorts(sorter, tmp_path, count):
+async def test_sorts(sorter, tmp_path, count, order):
     """In a thread or in a process, the file is the same."""
     data = make_lines(count, 1)
     (tmp_path / "raw").write_bytes(data)
-    await sorter.sort(tmp_path / "raw", tmp_path / "sorted")
-    assert (tmp_path / "sorted").read_bytes() == by_system(data)
+    await sorter.sort(tmp_path / "raw", tmp_path / "sorted", order)
+    assert (tmp_path / "sorted").read_bytes() == by_system(data, order)
     assert os.listdir(tmp_path / "scratch") == []
 
 
+@ORDERS
 @pytest.mark.parametrize("number", [1, 2, 17, 128])
 @pytest.mark.parametrize("total", [2000, 200_000])
-async def test_merge_keeps_the_order_of_the_parts(sorter, tmp_path, number, total):
+async def test_merge_keeps_the_order_of_the_parts(sorter, tmp_path, number, total, order):
     """Lines of one key come in the order of the parts, and within each as they were."""
     parts, every = [], b""
     for seed in range(number):
         data = make_lines(total // number, seed)
         every += data
         parts.append(tmp_path / f"part{number - seed}")
-        parts[-1].write_bytes(by_system(data))
-    await sorter.merge(parts, tmp_path / "merged")
-    assert (tmp_path / "merged").read_bytes() == by_system(every)
+        parts[-1].write_bytes(by_system(data, order))
+    await sorter.merge(parts, tmp_path / "merged", order)
+    assert (tmp_path / "merged").read_bytes() == by_system(every, order)
 
 
 async def test_cancelled_sort_leaves_no_process(sorter, tmp_path):
@@ -79,7 +83,7 @@ async def test_cancelled_sort_leaves_no_process(sorter, tmp_path):
 
     (tmp_path / "raw").write_bytes(make_lines(1_000_000, 1))
     before = set(reapProcessHandlers)
-    sorting = sorter.sort(tmp_path / "raw", tmp_path / "sorted")
+    sorting = sorter.sort(tmp_path / "raw", tmp_path / "sorted", Order.BY_KEY)
     (child,) = set(reapProcessHandlers) - before
     sorting.cancel()
     with pytest.raises(CancelledError):
@@ -94,7 +98,7 @@ async def test_disk_full_is_the_workers_lack(sorter, tmp_path):
     for count in (1000, 200_000):
         (tmp_path / "raw").write_bytes(make_lines(count, 1))
         with pytest.raises(WorkerUnfit) as caught:
-            await sorter.sort(tmp_path / "raw", tmp_path / "full")
+            await sorter.sort(tmp_path / "raw", tmp_path / "full", Order.BY_KEY)
         assert str(caught.value) == "no room left on this worker's disk"
 
 
@@ -105,14 +109,14 @@ async def test_machine_without_sort_is_unfit(sorter, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     (tmp_path / "raw").write_bytes(make_lines(200_000, 1))
     with pytest.raises(WorkerUnfit) as caught:
-        await sorter.sort(tmp_path / "raw", tmp_path / "sorted")
+        await sorter.sort(tmp_path / "raw", tmp_path / "sorted", Order.BY_KEY)
     assert str(caught.value) == "sort is not on this machine"
 
 
 async def test_what_sort_says_is_told(sorter, tmp_path):
     """Its last line, for instance of a part that went away."""
     (tmp_path / "raw").write_bytes(make_lines(200_000, 1))
-    sorting = sorter.merge([tmp_path / "raw"], tmp_path / "merged")
+    sorting = sorter.merge([tmp_path / "raw"], tmp_path / "merged", Order.BY_KEY)
     (tmp_path / "raw").unlink()
     with pytest.raises(WorkerUnfit, match=r"^sort failed on this machine: sort: .*No such file"):
         await sorting

@@ -12,7 +12,7 @@ FOLDER = Path(hagoop.__file__).parent
 
 PURE = """
     errors
-    ranges wire frames
+    ranges wire frames keys
     runs merging
     slices cells
     jobs
@@ -30,8 +30,8 @@ LAYERS = {
     "effects": """
         adopting answer_file answers arriving client delivery disk docket feeding found grants
         incoming inputs intake journal launching links memory_spool phases piecework process
-        programs recovery reports rows scheduler sentences server sessions shipping showing
-        sorting spool stored transfer web workbench worker
+        programs reading recovery reports rows scheduler sentences server sessions shipping
+        showing sorting spool stored transfer web workbench worker
     """,
     "composition": "demo following local request_options request_script server_tap simulate worker_tap",
 }

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from hagoop.cells import Cells, cut_cells
 from hagoop.errors import BadMessage
-from hagoop.frames import BLOCK_BYTES, END_FRAME, HEADER_BYTES, Frame, key_of, pack_frame, read_frames
+from hagoop.frames import BLOCK_BYTES, END_FRAME, HEADER_BYTES, Frame, pack_frame, read_frames
+from hagoop.keys import key_of
 from hagoop.merging import merge_groups
 from hagoop.ranges import Range
 from hagoop.runs import (

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hagoop.errors import WorkerUnfit
-from hagoop.frames import key_of
+from hagoop.keys import Order
 from hagoop.runs import RunWriter
 from hagoop.sorting import find_bound, pack
 
@@ -16,24 +16,24 @@ KEYS = st.lists(st.sampled_from(b"\0\x08ab\xff\r"), max_size=5).map(bytes)
 VALUES = st.sampled_from([b"", b"\t", b"\t1", b"\tlong\tvalue\0"])
 
 
-def slow_find(data: bytes, bound: bytes, low: int) -> int:
+def slow_find(data: bytes, bound: bytes, order: Order, low: int) -> int:
     """The same by looking at every line."""
     place = low
     for line in BytesIO(data[low:]):
-        if key_of(line) >= bound:
+        if order.key_of(line) >= bound:
             return place
         place += len(line)
     return len(data)
 
 
-@given(st.lists(st.tuples(KEYS, VALUES)), KEYS, st.booleans(), st.data())
-def test_bound_is_found_as_by_looking_at_every_line(pairs, bound, ended, data):
+@given(st.lists(st.tuples(KEYS, VALUES)), KEYS, st.booleans(), st.sampled_from(Order), st.data())
+def test_bound_is_found_as_by_looking_at_every_line(pairs, bound, ended, order, data):
     """For any keys, from any line on, with or without a last newline."""
-    lines = [key + value + b"\n" for key, value in sorted(pairs, key=lambda pair: pair[0])]
+    lines = sorted((key + value + b"\n" for key, value in pairs), key=order.key_of)
     text = b"".join(lines)
     text = text if ended else text.removesuffix(b"\n")
     low = sum(map(len, lines[: data.draw(st.integers(0, max(0, len(lines) - 1)))]))
-    assert find_bound(BytesIO(text), len(text), bound, low) == slow_find(text, bound, low)
+    assert find_bound(BytesIO(text), bound, order, low) == slow_find(text, bound, order, low)
 
 
 class Counted(BytesIO):
@@ -54,18 +54,18 @@ def test_long_lines_are_never_held():
     parts = [b"a" * 20_000_000, b"b\t" + b"x" * 20_000_000, b"c" * 2000 + b"1", b"c" * 2000 + b"2"]
     data = b"".join(part + b"\n" for part in parts)
     file = Counted(data)
-    assert find_bound(file, len(data), b"b") == 20_000_001
+    assert find_bound(file, b"b", Order.BY_KEY) == 20_000_001
     assert file.largest <= 1 << 18
     assert file.total < 3 * len(data)
-    assert find_bound(file, len(data), b"c" * 1024) == 40_000_004
-    assert find_bound(file, len(data), b"d") == len(data)
+    assert find_bound(file, b"c" * 1024, Order.BY_KEY) == 40_000_004
+    assert find_bound(file, b"d", Order.BY_KEY) == len(data)
 
 
 def test_short_lines_cost_little():
     """A large file of short lines is hardly read."""
     data = b"".join(b"%08d\t1\n" % number for number in range(200_000))
     file = Counted(data)
-    assert find_bound(file, len(data), b"00123456") == 123456 * 11
+    assert find_bound(file, b"00123456", Order.BY_KEY) == 123456 * 11
     assert file.total < 200_000
 
 
@@ -73,7 +73,7 @@ def test_packed_run_is_what_the_writer_makes(tmp_path):
     """Size and digest are those of the bytes written."""
     lines = b"".join(b"key%05d\tvalue\n" % number for number in range(50_000))
     (tmp_path / "sorted").write_bytes(lines)
-    packed = pack(tmp_path / "sorted", tmp_path / "run")
+    packed = pack(tmp_path / "sorted", tmp_path / "run", Order.BY_KEY)
     written = (tmp_path / "run").read_bytes()
     assert (packed.size, packed.digest) == (len(written), hashlib.sha256(written).hexdigest())
     writer = RunWriter()
@@ -85,7 +85,7 @@ def test_full_disk_is_the_workers_lack(tmp_path):
     (tmp_path / "sorted").write_bytes(b"a\n")
     (tmp_path / "run").symlink_to("/dev/full")
     with pytest.raises(WorkerUnfit) as caught:
-        pack(tmp_path / "sorted", tmp_path / "run")
+        pack(tmp_path / "sorted", tmp_path / "run", Order.BY_KEY)
     assert str(caught.value) == "no room left on this worker's disk"
     with pytest.raises(FileNotFoundError):
-        pack(tmp_path / "none", tmp_path / "other")
+        pack(tmp_path / "none", tmp_path / "other", Order.BY_KEY)
