@@ -213,7 +213,7 @@ def test_both_sorts_merge_when_there_are_many_runs() -> None:
     assert set(names[1:at]) == set(names[at + 1 : -1]) == {Phase.MERGE}
     rounds = [round_ for phase, round_ in play.phases if phase is Phase.MERGE]
     assert rounds == list(range(len(rounds)))
-    play.clock.advance(10)
+    play.clock.pump([0.05] * 100)
     assert list(play.disk.spool.shelves) == [play.request]
     assert play.server.read_answer(play.request) == expected(play.lines)
 
