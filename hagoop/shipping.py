@@ -128,6 +128,8 @@ def find_binary(path: str, folder: Path) -> tuple[str, dict[str, Path]]:
 
     :raises BadProgram: it will not run anywhere; one sentence that says what to do.
     """
+    if not path:
+        raise BadProgram("--binary is empty")
     file = folder / path
     if os.path.isdir(file):
         raise BadProgram(f"--binary {path}: it is a folder, not a program")

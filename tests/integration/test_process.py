@@ -234,6 +234,30 @@ async def test_slow_program_is_not_hung(run):
     await start(run(slow, b"line\n" * 6, timeout_seconds=0.4)).ended
 
 
+IN_A_CHILD = "(while read -r line; do sleep 0.15; done) < %s; exit 0"
+BY_ITSELF = "exec 3< %s; while read -r line <&3; do sleep 0.15; done"
+
+
+@pytest.mark.skipif(not Path("/proc/self/fdinfo").is_dir(), reason="nothing tells where a program reads")
+@pytest.mark.parametrize("slow", [BY_ITSELF, IN_A_CHILD], ids=["itself", "child"])
+async def test_program_that_reads_a_file_slowly_is_not_hung(run, tmp_path, slow):
+    """Reading the file that it was given is progress, whoever of its processes does it."""
+    (tmp_path / "file").write_bytes(b"line\n" * 6)
+    running = start(run(slow % "../file", timeout_seconds=0.5, reads=tmp_path / "file"))
+    await until(lambda: running.taken > 5)
+    await running.ended
+    assert 5 < running.taken <= 30
+
+
+async def test_program_that_reads_its_file_no_more_is_hung(run, tmp_path):
+    """It is killed like any other; so is one whose reading is not seen."""
+    (tmp_path / "file").write_bytes(b"line\n")
+    for reads in (tmp_path / "file", tmp_path / "none"):
+        still = run("exec 3< ../file; read -r line <&3; sleep 60", timeout_seconds=0.3, reads=reads)
+        error = await failure(still, ProgramHung)
+        assert str(error) == "it took and printed nothing for 0.3 s"
+
+
 async def test_printing_program_is_not_hung(run):
     """So is printing."""
     slow = "for i in 1 2 3 4 5 6; do sleep 0.15; echo $i; done"

@@ -64,7 +64,7 @@ def test_binary_that_is_installed_must_be_on_the_worker(folder: Path, path: str)
     [
         ("plain", "plain is not executable; try chmod +x plain"),
         ("books", "--binary books: it is a folder, not a program"),
-        ("", "--binary : it is a folder, not a program"),
+        ("", "--binary is empty"),
         ("no/count", "--binary no/count: there is no such file"),
         ("no-such-program", "--binary no-such-program: there is no such file"),
         ("./crlf", "/bin/sh\\r: the first line ends in CR LF; convert the file"),
@@ -105,9 +105,7 @@ def test_run_needs_a_program(folder: Path) -> None:
 @pytest.mark.parametrize("server", ["lab1:9470", "127.0.0.1:1", "unix:/tmp/socket", "lab1", "127.0.0.1"])
 def test_original_call_is_a_run(folder: Path, server: str) -> None:
     """``HOST:PORT DIRECTORY ANSWER BINARY``."""
-    meant = run(
-        folder, "run", "--server", server, "books", "--output", "answer", "--binary", "count"
-    )
+    meant = run(folder, "run", "--server", server, "books", "--output", "answer", "--binary", "count")
     assert run(folder, server, "books", "answer", "count") == meant
     assert (meant.inputs, meant.output, meant.where) == (("books",), "answer", server)
 
