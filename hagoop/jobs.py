@@ -57,19 +57,23 @@ class Shipped:
 class Program:
     """What a request runs on its lines: streaming programs, or one of the original interface.
 
-    :param binary: takes the place of the other three.
     :param timeout_seconds: without a line taken or given for so long a run is killed; 0: never.
+    :param binary: takes the place of mapper, reducer and combiner.
     """
 
     mapper: str | None
     reducer: str | None
     combiner: str | None = None
-    binary: str | None = None
     files: tuple[Shipped, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
     ok_status: tuple[int, ...] = (0,)
     timeout_seconds: float = 600.0
     attempts: int = field(default=4, validator=ge(1))
+    binary: str | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.binary is not None and (self.mapper, self.reducer, self.combiner) != (None, None, None):
+            raise ValueError("a binary maps and reduces alone")
 
     @property
     def sorts(self) -> bool:

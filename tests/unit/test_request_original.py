@@ -6,7 +6,7 @@ import pytest
 from twisted.python.usage import UsageError
 
 from hagoop.errors import BadProgram
-from hagoop.jobs import Phase
+from hagoop.jobs import Phase, Program
 from hagoop.keys import Order
 from hagoop.request_options import Running, parse
 from hagoop.shipping import find_binary
@@ -94,6 +94,12 @@ def test_binary_takes_no_other_program(folder: Path, other: str) -> None:
     with pytest.raises(UsageError) as caught:
         run(folder, "run", "books", "--binary", "count", f"--{other}", "cat")
     assert str(caught.value) == f"--binary is the whole program: leave --{other} out"
+
+
+def test_binary_beside_others_is_no_program() -> None:
+    """Whoever made it."""
+    with pytest.raises(ValueError, match="a binary maps and reduces alone"):
+        Program("cat", None, binary="./count")
 
 
 def test_run_needs_a_program(folder: Path) -> None:
