@@ -410,6 +410,8 @@ class Worker:
         waiting: list[Deferred[Any]] = [*self._asks, *self._slots]
         for each in waiting:
             each.cancel()
+            # Of an assignment that was asked for ahead, nobody may be waiting to hear.
+            each.addErrback(lambda _: None)
         await DeferredList(self._slots)
         if hasattr(self, "transfer"):
             await self.transfer.close()

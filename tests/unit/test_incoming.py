@@ -18,9 +18,10 @@ from twisted.python.failure import Failure
 
 from hagoop import incoming, wire
 from hagoop.errors import BadMessage, TransferFailed
-from hagoop.frames import END_FRAME, key_of
+from hagoop.frames import END_FRAME
 from hagoop.incoming import Incoming, LineFile, PieceList, SliceFiles, SliceList, nth_newline
 from hagoop.jobs import Piece
+from hagoop.keys import key_of
 from hagoop.runs import TRAILER_BYTES, RunWriter, footer_place, read_index
 from hagoop.slices import cut_slice
 
