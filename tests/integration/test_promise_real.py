@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from attrs import frozen
-from cluster import SOURCE, Cluster, differ, oracle, running
+from cluster import SOURCE, Cluster, differ, oracle, running, until
 
 pytestmark = pytest.mark.slow
 
@@ -264,5 +264,6 @@ def test_nothing_is_left_of_what_is_forgotten(pair: Cluster) -> None:
     (pair.at / "some").write_bytes(TEXT)
     assert pair.request("run", "some", "--mapper", "cat", "--reducer", "cat").returncode == 0
     pair.forget_all()
-    assert [each for each in (pair.server.folder / "state/spool").rglob("*") if each.is_file()] == []
+    spool = pair.server.folder / "state/spool"
+    until(lambda: not any(each.is_file() for each in spool.rglob("*")), 10, f"the end of all in {spool}")
     assert pair.ask("list") == []

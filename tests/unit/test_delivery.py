@@ -23,6 +23,7 @@ from hagoop.delivery import (
 )
 from hagoop.errors import HaGoopError, JobError, ProgramFailed, TransferFailed, WorkerLost, WorkerUnfit
 from hagoop.jobs import Assignment, AssignmentId, Counter, Finished, Phase, Program, RequestId
+from hagoop.keys import Order
 from hagoop.process import Ended
 from hagoop.sorting import Packed
 
@@ -58,7 +59,7 @@ class Bench:
         data = file.read_bytes()
         return Packed(len(data), hashlib.sha256(data).hexdigest())
 
-    async def sort(self, raw: Path) -> Path:
+    async def sort(self, raw: Path, order: Order) -> Path:
         await self.sorting
         self.made.append("sort")
         target = self.new_path("sorted")
@@ -66,7 +67,7 @@ class Bench:
         raw.unlink()
         return target
 
-    async def pack(self, sorted_file: Path) -> tuple[Path, Packed]:
+    async def pack(self, sorted_file: Path, order: Order) -> tuple[Path, Packed]:
         self.made.append("pack")
         target = self.new_path("packed")
         target.write_bytes(b"packed " + sorted_file.read_bytes())

@@ -215,7 +215,7 @@ def test_bad_server_is_told_by_where_it_was_named(monkeypatch):
         ("books --mapper cat", "'books' is not a command; did you mean: hagoop-request run books ..."),
         ("", "needs a command: run, list, status, wait, answer, cancel, forget, workers"),
         ("run --mapper cat", "run needs an INPUT: a file, a folder, server:PATH, or - for stdin"),
-        ("run a", "run needs a --mapper or a --reducer, or both"),
+        ("run a", "run needs a --mapper or a --reducer, or both, or a --binary"),
         ("run a -m cat -c cat", "--combiner needs a --reducer: without one nothing is sorted"),
         ("run a -m cat --workers 2", "--workers needs --local; elsewhere workers join by themselves"),
         ("run a -m cat --local --detach", "--detach needs a server that stays; --local has none"),
