@@ -75,7 +75,7 @@ class Bench:
         return target, await self.measure(target)
 
     async def run(self, task: Any, output: Path, started: Callable[[Any], None]) -> Ended:
-        self.made.append(f"{task.phase} {task.command}")
+        self.made.append(f"{task.phase} {task.argv[-1]}")
         ended: Deferred[Ended] = Deferred()
         program = Combining(ended)
         self.combining.append((task, ended))
