@@ -83,7 +83,6 @@ class Join(Command):
         (b"web_port", amp.Integer()),
         (b"beat_seconds", amp.Float()),
         (b"kept", Value(tuple[jobs.Kept | None, ...])),
-        (b"nonce_path", amp.Unicode()),
     ]
 
 

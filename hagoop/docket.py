@@ -392,7 +392,7 @@ class Docket:
             label=account.submission.label[:MOST_TEXT],
             age_seconds=self.age(account.id),
             phase=last_phase(account),
-            done=1.0,
+            done=0.0 if state in (State.FAILED, State.CANCELLED) else 1.0,
             weight=0,
             whole=True,
             working=len({each.session.worker for each in self.ledger.leases_of(account)}),

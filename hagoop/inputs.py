@@ -276,12 +276,6 @@ class FileInputs:
         file = self._file(piece)
         return window(_opened(file), file.base + piece.offset, piece.length)
 
-    def where(self, piece: Piece) -> str:
-        return self._file(piece).path
-
-    def base(self, piece: Piece) -> int:
-        return self._file(piece).base
-
     def _file(self, piece: Piece) -> SourceFile:
         return self.files[self._order[bisect_right(self.breaks, piece.start) - 1]]
 
@@ -317,12 +311,6 @@ class MemoryInputs:
     def open(self, piece: Piece) -> BinaryIO:
         lines = self._files[bisect_right(self.breaks, piece.start) - 1][1]
         return io.BytesIO(b"".join(lines[piece.file_line : piece.file_line + piece.end - piece.start]))
-
-    def where(self, piece: Piece) -> str:
-        return piece.name
-
-    def base(self, piece: Piece) -> int:
-        return 0
 
 
 def _in_pool_of(reactor: IReactorThreads) -> InThread:

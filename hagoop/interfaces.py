@@ -1,7 +1,6 @@
 """The seams that have, or surely will have, more than one implementation."""
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from twisted.internet.defer import Deferred
@@ -92,12 +91,6 @@ class IInputs(Interface):
         :raises NoSuchInput: as for ``pieces``.
         """
 
-    def where(piece: Piece) -> str:
-        """Path on this machine that holds the piece's file."""
-
-    def base(piece: Piece) -> int:
-        """Byte of ``where`` at which the piece's file begins: uploaded files lie in one bundle."""
-
 
 class ISpool(Interface):
     """Bytes of requests: uploads, runs and parts of answers; and the programs that they use."""
@@ -106,12 +99,6 @@ class ISpool(Interface):
 
     def receive(limit: int) -> Arriving:
         """Room for at most ``limit`` bytes."""
-
-    def adopt(path: Path, size: int, digest: str) -> Arrived:
-        """Take a file out of a worker's drop folder.  Blocks; use it in threads.
-
-        :raises TransferFailed: it is not exactly what was announced, or not ours to take.
-        """
 
     def keep(request: RequestId, arrived: Arrived) -> "tuple[Place, Syncable]":
         """Give bytes a place under a request.  They may be read from it at once; they are

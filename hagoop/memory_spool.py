@@ -4,7 +4,6 @@ import io
 import itertools
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import BinaryIO
 
 from attrs import define, field
@@ -51,9 +50,6 @@ class MemorySpool:
 
     def receive(self, limit: int) -> Arriving:
         return Arriving(limit, self._room, lambda path: None, None)
-
-    def adopt(self, path: Path, size: int, digest: str) -> Arrived:
-        raise TransferFailed(f"'{path}' cannot be taken over: this spool keeps no files")
 
     def keep(self, request: RequestId, arrived: Arrived) -> tuple[Place, Syncable]:
         path = f"requests/{request}/run-{next(self._number)}"

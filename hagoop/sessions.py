@@ -59,7 +59,6 @@ class Desk:
     grants: Grants
     clock: IReactorTime
     web_port: Callable[[], int]
-    nonce_path: str = ""
 
     def identify(self, wanted: str, process: str) -> WorkerId:
         """The identity for a worker: its own, or a fresh one if a live session has it.
@@ -346,7 +345,6 @@ class ServerLink(Link):
             "web_port": self._desk.web_port(),
             "beat_seconds": self._beat_seconds(),
             "kept": kept,
-            "nonce_path": self._desk.nonce_path,
         }
 
     def _beat_seconds(self) -> float:

@@ -26,7 +26,6 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from hagoop.adopting import open_to_adopt, take_over
 from hagoop.arriving import (
     ArrivedBytes,
     ArrivedFile,
@@ -39,7 +38,7 @@ from hagoop.arriving import (
     write_whole,
 )
 from hagoop.disk import sync_folder, why
-from hagoop.errors import SpoolFull, TransferFailed
+from hagoop.errors import TransferFailed
 from hagoop.interfaces import Arrived, ISpool, Syncable
 from hagoop.jobs import Place, RequestId
 from hagoop.memory_spool import MemorySpool
@@ -103,20 +102,6 @@ class FolderSpool:
 
     def receive(self, limit: int) -> Arriving:
         return Arriving(limit, self._room, self._unlink, self._new_file)
-
-    def adopt(self, path: Path, size: int, digest: str) -> ArrivedFile:
-        file = open_to_adopt(path, size, digest)
-        try:
-            self._room.take(size)
-            mine = self._new_path()
-            file = take_over(file, path, mine)
-        except TransferFailed:
-            self._room.give(size)
-            raise
-        except SpoolFull:
-            file.close()
-            raise
-        return ArrivedFile(size, digest, mine, file, self._room, self._unlink)
 
     def _new_path(self) -> Path:
         return self.folder / "arriving" / str(next(self._numbers))

@@ -370,17 +370,6 @@ def test_file_that_became_a_pipe_does_not_block(tmp_path):
 # Sources
 
 
-def test_where_and_base_lead_to_the_bytes(tmp_path):
-    """A worker that shares our files reads path, base and offset."""
-    texts = [("a", b"one\ntwo\n"), ("b", b"three\nfour\n")]
-    for make in (in_place, in_bundle):
-        inputs = make(tmp_path, texts)
-        piece = inputs.pieces(3, 4)[0]
-        with open(inputs.where(piece), "rb") as file:
-            file.seek(inputs.base(piece) + piece.offset)
-            assert file.read(piece.length) == b"four\n"
-
-
 def test_manifest_and_bundle_must_agree(tmp_path):
     """A manifest that names other sizes than were uploaded is refused."""
     found = write(tmp_path, [("a", b"1\n2\n")])

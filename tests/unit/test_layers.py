@@ -28,7 +28,7 @@ PURE = """
 LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
-        adopting answer_file answers arriving client delivery disk docket feeding found grants
+        answer_file answers arriving client delivery disk docket feeding found grants
         incoming inputs intake journal launching links memory_spool phases piecework process
         programs reading recovery reports rows scheduler sentences server sessions shipping
         showing sorting spool stored transfer web workbench worker

@@ -164,7 +164,7 @@ class Site:
         words = count(1)
         self.grants = Grants(lambda: f"word-{next(words)}")
         intake = Intake(self.spool, clock, maybeDeferred, self.grants, ())
-        desk = Desk(self.scheduler, self.docket, intake, self.grants, clock, lambda: 9471, "nonce")
+        desk = Desk(self.scheduler, self.docket, intake, self.grants, clock, lambda: 9471)
         self.factory = ServerFactory(desk)
 
     # Connections
@@ -302,7 +302,7 @@ def test_worker_has_a_sound_number_of_slots(site, slots):
 def test_who_joins_learns_what_it_needs(site):
     """Where the bytes are, how often to beat, and who it is."""
     answer = site.join(site.connect())
-    assert (answer["web_port"], answer["kept"], answer["nonce_path"]) == (9471, (), "nonce")
+    assert (answer["web_port"], answer["kept"]) == (9471, ())
     assert answer["beat_seconds"] > 0
     assert len(answer["identity"]) == 16
     assert site.join(site.connect(), "client")["identity"] == ""

@@ -211,12 +211,6 @@ class GrowingInputs:
     def open(self, piece):
         return self._all.open(piece)
 
-    def where(self, piece):
-        return self._all.where(piece)
-
-    def base(self, piece):
-        return self._all.base(piece)
-
 
 @define(eq=False)
 class Library:
