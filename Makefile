@@ -8,7 +8,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-TEST_SECONDS := 480
+TEST_SECONDS := 1800
 TESTS ?=
 DEMO := build/demo
 COUNT := examples/wordcount.sh

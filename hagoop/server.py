@@ -29,8 +29,9 @@ from hagoop.journal import SqliteJournal
 from hagoop.ledger import Ledger
 from hagoop.options import ServerConfig
 from hagoop.recovery import read_stories, restore
+from hagoop.roles import Desk
 from hagoop.scheduler import Scheduler
-from hagoop.sessions import Desk, ServerFactory
+from hagoop.sessions import ServerFactory
 from hagoop.spool import FolderSpool
 from hagoop.web import ByteSite
 

@@ -20,6 +20,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.threads import deferToThreadPool
 
 from hagoop.errors import ProgramFailed, WorkerUnfit
+from hagoop.frames import BLOCK_BYTES
 from hagoop.interfaces import IWorkerReactor
 from hagoop.keys import Order
 from hagoop.process import Run, launch
@@ -28,6 +29,8 @@ from hagoop.runs import RunWriter
 # Up to here a thread is done before a process is, even when lines are short.
 _SMALL_BYTES = 1 << 16
 _CHUNK_BYTES = 1 << 18
+_LEAST_BLOCK_BYTES = 2048
+_LEAST_BLOCKS = 64
 _NO_ROOM = "no room left on this worker's disk"
 _OPTIONS = {Order.BY_KEY: ("-s", "-t", "\t", "-k1,1"), Order.BY_LINE: ()}
 
@@ -142,7 +145,9 @@ def _lines(data: bytes) -> list[bytes]:
 
 
 def _pack(sorted_file: Path, target: Path, order: Order) -> Packed:
-    writer, digest, size = RunWriter(order=order), hashlib.sha256(), 0
+    # A small run is indexed finely, so that its keys can be reduced by more than one worker.
+    block = max(_LEAST_BLOCK_BYTES, min(BLOCK_BYTES, sorted_file.stat().st_size // _LEAST_BLOCKS))
+    writer, digest, size = RunWriter(order=order, block_bytes=block), hashlib.sha256(), 0
     with sorted_file.open("rb") as source, target.open("wb") as run:
         while data := source.read(_CHUNK_BYTES):
             made = writer.write(data)

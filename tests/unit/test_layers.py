@@ -30,7 +30,7 @@ LAYERS = {
     "effects": """
         answer_file answers arriving client delivery disk docket feeding found grants
         incoming inputs intake journal launching links memory_spool phases piecework process
-        programs reading recovery reports rows scheduler sentences server sessions shipping
+        programs reading recovery reports roles rows scheduler sentences server sessions shipping
         showing sorting spool stored transfer web workbench worker
     """,
     "composition": "demo following local request_options request_script server_tap simulate worker_tap",

@@ -44,8 +44,9 @@ from hagoop.leases import TakeBack
 from hagoop.ledger import Ledger
 from hagoop.links import Link
 from hagoop.memory_spool import MemorySpool
+from hagoop.roles import Desk, one_message
 from hagoop.scheduler import Scheduler
-from hagoop.sessions import Desk, ServerFactory, one_message
+from hagoop.sessions import ServerFactory
 
 LINES = b"".join(b"line %d\n" % number for number in range(10))
 CAT = Program("cat", None)

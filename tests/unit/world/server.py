@@ -24,8 +24,8 @@ from hagoop.ledger import Ledger
 from hagoop.memory_spool import MemorySpool
 from hagoop.ranges import Range, RangeSet
 from hagoop.recovery import read_stories, restore
+from hagoop.roles import Desk
 from hagoop.scheduler import Scheduler
-from hagoop.sessions import Desk
 
 
 @implementer(IReactorTime)

@@ -1,0 +1,242 @@
+"""What a joined worker or client may do at the server, and how the scheduler sees a worker."""
+
+import secrets
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TypeVar
+
+from attrs import define, evolve, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from hagoop import commands, wire
+from hagoop.docket import Docket
+from hagoop.errors import BadMessage, WorkerLost
+from hagoop.grants import AnswerGrant, AssignmentGrant, Grants
+from hagoop.intake import Intake
+from hagoop.interfaces import Arrived, IWorker
+from hagoop.jobs import (
+    Assignment,
+    AssignmentId,
+    Finished,
+    Kept,
+    RequestId,
+    RequestStatus,
+    WorkerId,
+    WorkerStatus,
+)
+from hagoop.leases import Session
+from hagoop.links import Link
+from hagoop.scheduler import Leased, Scheduler
+
+log = Logger()
+T = TypeVar("T")
+LIST_PAGE = 20
+WORKERS_PAGE = 100
+PAGE_BYTES = 60_000
+"""What a page may take: one message of AMP holds 65,535 bytes."""
+MOST_ARRIVALS = 64
+"""How many jobs' bytes a session may have sent without committing them."""
+
+
+@define(eq=False)
+class Desk:
+    """What sessions need of the server."""
+
+    scheduler: Scheduler
+    docket: Docket
+    intake: Intake
+    grants: Grants
+    clock: IReactorTime
+    web_port: Callable[[], int]
+
+    def identify(self, wanted: str, process: str) -> WorkerId:
+        """The identity for a worker: its own, or a fresh one if a live session has it.
+
+        The same process coming back replaces its session, of which we have not heard the end yet.
+        """
+        live = self.scheduler.ledger.fleet.live_session(WorkerId(wanted)) if wanted else None
+        if live is not None and live.process == process:
+            worker = self.scheduler.workers[live.id]
+            self.scheduler.leave(live, failed=False)
+            worker.close("its process has come back")
+            live = None
+        return WorkerId(wanted) if wanted and live is None else WorkerId(secrets.token_hex(8))
+
+
+@implementer(IWorker)
+@define(eq=False)
+class WorkerPeer:
+    """A worker's session, as the scheduler sees it."""
+
+    name: str
+    link: Link
+    dropped: Callable[[AssignmentId], None]
+    forgotten: Callable[[RequestId], None]
+
+    def cancel(self, assignment: AssignmentId, reason: str) -> None:
+        """Send it; the answer says that the slot is free again."""
+        told = Deferred.fromCoroutine(
+            self.link.call(commands.Cancel, assignment=assignment, reason=reason)
+        )
+        told.addCallback(lambda _: self.dropped(assignment))
+        told.addErrback(lambda reason: log.debug("cancel {id}: {reason}", id=assignment, reason=reason))
+
+    def take_back(self, assignment: AssignmentId, end: int) -> "Deferred[int]":
+        """Ask, and wait for the end that it keeps."""
+        return Deferred.fromCoroutine(self._take_back(assignment, end))
+
+    async def _take_back(self, assignment: AssignmentId, end: int) -> int:
+        answer = await self.link.call(commands.TakeBack, assignment=assignment, end=end)
+        kept: int = answer["end"]
+        return kept
+
+    def forget(self, request: RequestId) -> None:
+        """Send it, and drop what the worker sent for it and did not commit."""
+        self.link.tell(commands.Forget, request=request)
+        self.forgotten(request)
+
+    def close(self, reason: str) -> None:
+        """Drop the connection."""
+        self.link.drop(reason)
+
+
+@define(eq=False)
+class WorkerRole:
+    """A joined worker."""
+
+    desk: Desk
+    session: Session
+    arrivals: dict[str, tuple[RequestId, Arrived]] = field(factory=dict)
+    _words: dict[AssignmentId, str] = field(factory=dict)
+    _number: int = 0
+    leaving: bool = False
+
+    def grant(self, assignment: Assignment) -> Assignment:
+        """The assignment with what opens its bytes."""
+        arrived = partial(self._arrived, assignment.request)
+        grant = AssignmentGrant(assignment, self.desk.docket.spool.receive, arrived)
+        word = self._words[assignment.id] = self.desk.grants.give(grant)
+        return evolve(assignment, grant=word)
+
+    def keep(self, assignment: Assignment) -> Kept:
+        """An assignment that goes on after a reconnect."""
+        return Kept(assignment.id, self.grant(assignment).grant)
+
+    def _arrived(self, request: RequestId, arrived: Arrived) -> str:
+        while len(self.arrivals) >= MOST_ARRIVALS:
+            self._discard(next(iter(self.arrivals)))
+        self._number += 1
+        self.arrivals[str(self._number)] = request, arrived
+        if self._is_over(request):
+            self._discard(str(self._number))
+        return str(self._number)
+
+    def _discard(self, upload: str) -> None:
+        _, arrived = self.arrivals.pop(upload)
+        arrived.discard()
+
+    def _is_over(self, request: RequestId) -> bool:
+        return request not in self.desk.docket.data or request in self.desk.docket.ended_facts
+
+    def forget(self, request: RequestId) -> None:
+        """A request has ended: what was sent for it will not be committed."""
+        for each in [upload for upload, (of, _) in self.arrivals.items() if of == request]:
+            self._discard(each)
+
+    async def ask(self) -> Assignment:
+        """Wait for an assignment."""
+        self._end_grants()
+        try:
+            leased: Leased = await self.desk.scheduler.ask(self.session)
+        except CancelledError as error:
+            raise WorkerLost("the session has ended") from error
+        return self.grant(leased.assignment)
+
+    def _end_grants(self) -> None:
+        """Grants of assignments that are gone end when the worker asks for the next."""
+        for each in [each for each in self._words if each not in self.session.leases]:
+            self.desk.grants.end(self._words.pop(each))
+
+    async def commit(self, job: Finished) -> dict[str, object]:
+        """Make a job count, or say that it does not."""
+        _, arrived = self.arrivals.pop(job.upload, (job.request, None))
+        if job.upload and arrived is None and not self._is_over(job.request):
+            raise BadMessage("no bytes have arrived under this name")
+        accepted = await self.desk.scheduler.commit(self.session, job, arrived)
+        return {"accepted": accepted, "front": self.desk.scheduler.front(job.id)}
+
+    def lost(self) -> None:
+        """The session is over."""
+        for word in self._words.values():
+            self.desk.grants.end(word)
+        for each in list(self.arrivals):
+            self._discard(each)
+        self.desk.scheduler.leave(self.session, failed=not self.leaving)
+
+
+@define(eq=False)
+class ClientRole:
+    """A joined client."""
+
+    desk: Desk
+    _words: list[str] = field(factory=list)
+    _uploads: list[str] = field(factory=list)
+
+    def upload(self, digest: str, size: int) -> dict[str, object]:
+        """Let it send bytes, unless they are here."""
+        if digest and self.desk.intake.has_program(digest):
+            return {"have": True, "name": "", "grant": ""}
+        name, word = self.desk.intake.expect(digest, size)
+        self._uploads.append(name)
+        self._words.append(word)
+        return {"have": False, "name": name, "grant": word}
+
+    def answer(self, request: str) -> dict[str, object]:
+        """What opens an answer."""
+        account = self.desk.docket.account(request)
+        word = self.desk.grants.give(AnswerGrant(account.id))
+        self._words.append(word)
+        return {"grant": word}
+
+    def status(self, request: str) -> RequestStatus:
+        """One request now."""
+        return self.desk.docket.status(self.desk.docket.account(request))
+
+    async def wait(self, request: str) -> RequestStatus:
+        """One request at its end."""
+        account = self.desk.docket.account(request)
+        await self.desk.docket.ended(account.id)
+        return self.desk.docket.status(account)
+
+    def list(self, skip: int) -> tuple[RequestStatus, ...]:
+        """A page of requests, newest first."""
+        known = list(self.desk.docket.ledger.requests.values())[::-1]
+        page = known[max(0, skip) : max(0, skip) + LIST_PAGE]
+        return one_message(evolve(self.desk.docket.status(each), log="", counters=()) for each in page)
+
+    def workers(self, skip: int) -> tuple[WorkerStatus, ...]:
+        """A page of workers."""
+        page = self.desk.scheduler.statuses()[max(0, skip) : max(0, skip) + WORKERS_PAGE]
+        return one_message(page)
+
+    def lost(self) -> None:
+        """What it sent and did not use goes."""
+        for word in self._words:
+            self.desk.grants.end(word)
+        for name in self._uploads:
+            self.desk.intake.discard(name)
+
+
+def one_message(values: Iterable[T]) -> tuple[T, ...]:
+    """The first of them, as many as one message holds, and at least one."""
+    page: list[T] = []
+    size = 0
+    for each in values:
+        size += len(wire.encode(each)) + 1
+        if page and size > PAGE_BYTES:
+            break
+        page.append(each)
+    return tuple(page)
