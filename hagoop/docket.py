@@ -344,6 +344,15 @@ class Docket:
             await self._keep_number(request)
         await self.journal.forget(request)
         await self.spool.forget(data.answer_shelf)
+        self._drop_programs()
+
+    def _drop_programs(self) -> None:
+        """Programs stay as long as a request names them, so that the same one travels once."""
+        if self._submitting:
+            # It may be about to name one that nobody else does.
+            return
+        known = [each.submission.program.files for each in self.data.values()]
+        self.spool.drop_blobs(file.digest for files in known for file in files)
 
     async def _keep_number(self, request: RequestId) -> None:
         """The newest number must not come again after a restart: late commits may name it."""

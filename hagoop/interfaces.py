@@ -127,6 +127,9 @@ class ISpool(Interface):
     def keep_blob(arrived: Arrived) -> Syncable:
         """Keep a program under its digest; one that is there already is not kept twice."""
 
+    def drop_blobs(wanted: Iterable[str]) -> None:
+        """Remove the programs that these digests do not name."""
+
     def has_blob(digest: str) -> bool:
         """Whether a program with this digest is kept; also for what is no digest."""
 

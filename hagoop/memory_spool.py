@@ -95,6 +95,11 @@ class MemorySpool:
             self._blobs[arrived.digest] = _take(arrived)
         return Nothing()
 
+    def drop_blobs(self, wanted: Iterable[str]) -> None:
+        kept = set(wanted)
+        for digest in [each for each in self._blobs if each not in kept]:
+            self._room.give(len(self._blobs.pop(digest)))
+
     def has_blob(self, digest: str) -> bool:
         return digest in self._blobs
 

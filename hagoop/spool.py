@@ -233,6 +233,13 @@ class FolderSpool:
         except OSError as problem:
             raise unwritten(problem) from problem
 
+    def drop_blobs(self, wanted: Iterable[str]) -> None:
+        kept = set(wanted)
+        for path in (self.folder / "blobs").iterdir():
+            if path.name not in kept:
+                self._room.give(path.stat().st_size)
+                path.unlink()
+
     def has_blob(self, digest: str) -> bool:
         return _is_digest(digest) and self._blob(digest).exists()
 

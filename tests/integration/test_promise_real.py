@@ -265,5 +265,9 @@ def test_nothing_is_left_of_what_is_forgotten(pair: Cluster) -> None:
     assert pair.request("run", "some", "--mapper", "cat", "--reducer", "cat").returncode == 0
     pair.forget_all()
     spool = pair.server.folder / "state/spool"
-    until(lambda: not any(each.is_file() for each in spool.rglob("*")), 10, f"the end of all in {spool}")
+
+    def left() -> list[str]:
+        return [str(each.relative_to(spool)) for each in spool.rglob("*") if each.is_file()]
+
+    until(lambda: not left(), 20, f"the end of {left()}")
     assert pair.ask("list") == []

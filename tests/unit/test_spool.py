@@ -474,12 +474,16 @@ def test_program_that_is_not_there(spool, digest):
         spool.open_blob(digest)
 
 
-def test_sweep_keeps_the_programs_of_live_requests(spool):
-    """A program that no request needs is removed."""
+@pytest.mark.parametrize("how", ["sweep", "drop"])
+def test_programs_of_live_requests_stay(spool, how):
+    """A program that no request needs is removed, at start and when one is forgotten."""
     for data in (b"live", b"dead"):
         spool.keep_blob(arrive(spool, data)).sync()
     live, dead = (hashlib.sha256(each).hexdigest() for each in (b"live", b"dead"))
-    spool.sweep([], [], blobs=[live])
+    if how == "sweep":
+        spool.sweep([], [], blobs=[live])
+    else:
+        spool.drop_blobs([live])
     assert spool.has_blob(live)
     assert not spool.has_blob(dead)
     assert spool.used_bytes == 4
