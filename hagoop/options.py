@@ -64,8 +64,6 @@ class WorkerConfig:
     name: str
     state: Path
     nice: int
-    memory_bytes: int | None
-    disk_bytes: int | None
     allow_root: bool
     leave_with_server: bool
 

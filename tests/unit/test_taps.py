@@ -81,8 +81,6 @@ def test_worker_has_defaults(home: Path) -> None:
         name=config.name,
         state=home / "hagoop/worker",
         nice=0,
-        memory_bytes=None,
-        disk_bytes=None,
         allow_root=False,
         leave_with_server=False,
     )
@@ -91,15 +89,13 @@ def test_worker_has_defaults(home: Path) -> None:
 
 def test_worker_takes_its_options(home: Path) -> None:
     """All of them."""
-    words = "--server a,b:1 --slots 3 --name n --state s --nice 5 --memory 1G --disk 2G"
+    words = "--server a,b:1 --slots 3 --name n --state s --nice 5"
     assert worker(*words.split(), "--allow-root", "--leave-with-server") == WorkerConfig(
         servers=("tcp:a:9470", "tcp:b:1"),
         slots=3,
         name="n",
         state=home / "s",
         nice=5,
-        memory_bytes=1024**3,
-        disk_bytes=2 * 1024**3,
         allow_root=True,
         leave_with_server=True,
     )
@@ -146,8 +142,6 @@ def test_server_tells_what_is_wrong(words: str, said: str) -> None:
         ("--slots 0", "--slots: '0' is not allowed; write a whole number from 1 to 4096"),
         ("--nice 20", "--nice: '20' is not allowed; write a whole number from 0 to 19"),
         ("--name a/b", "--name: 'a/b' is not a name; write 1 to 64 letters, digits, '.', '_' or '-'"),
-        ("--memory 1X", "--memory: '1X' is not a size; "),
-        ("--disk 0", "--disk: '0' is no room at all; "),
         ("--server http://x", "--server: 'http://x' is not an address; "),
         ("--server tcp:x", "--server: 'tcp:x' is not an endpoint that can be used: "),
         ("--server tpc:x:1", "--server: 'tpc:x:1' is not an endpoint that can be used: "),
