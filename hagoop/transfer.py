@@ -58,10 +58,15 @@ class _Body(Protocol):
             self.done.errback()
             self._abort()
 
+    def connectionMade(self) -> None:
+        """Bytes are going to come, unless nobody wants them any more."""
+        if self.done.called:
+            self._abort()
+
     def _abort(self) -> None:
-        transport: Any = self.transport  # Typed as ITransport; Twisted's has more.
-        if transport is not None:
-            transport.abortConnection()
+        # A body's transport cannot abort.  Nothing waits to be sent: losing it is as good.
+        if self.transport is not None:
+            self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """The body has ended, one way or another."""
@@ -149,7 +154,8 @@ class Transfer:
         if response.code not in (200, 206):
             raise TransferFailed(await _refusal(path, response))
         body = _Body(write, None if patient else self.reactor)
-        response.deliverBody(body)
+        # Later, for bytes may lead to this transfer being cancelled, and no coroutine can be while it runs.
+        self.reactor.callLater(0, response.deliverBody, body)
         try:
             await body.done
         except CancelledError as error:
