@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -12,41 +11,43 @@ from attrs import frozen
 from hagoop.jobs import Assignment, Piece
 
 
+SHELL = "/bin/sh"
+_BLOCK_BYTES = 512
+"""What ``ulimit -f`` counts in, by POSIX."""
+
+
 @frozen
 class Launcher:
     """What this machine has for the purpose.
 
     :param setsid: the program that begins a session; ``None``: there is none.
-    :param env: an ``env`` that knows ``-C``; ``None``: a shell changes the folder.
     """
 
     setsid: str | None
-    env: str | None
 
-    def argv(self, argv: Sequence[str], folder: Path) -> tuple[str, ...]:
-        """The words that run ``argv`` in ``folder``."""
+    def argv(self, argv: Sequence[str], folder: Path, file_bytes: int) -> tuple[str, ...]:
+        """The words that run ``argv`` in ``folder``.
+
+        :param file_bytes: how large a file it may write, a little more at most; 0: any.
+        """
+        # A shell bounds what follows it; from outside it would be too late for a program's first bytes.
+        # Where less is allowed already, less it stays.
+        bound = f"ulimit -f {file_bytes // _BLOCK_BYTES + 1} 2>/dev/null; " if file_bytes else ""
+        script = f'cd "$1" || exit 126; {bound}shift; exec "$@"'
         first = (self.setsid,) if self.setsid else ()
-        if self.env and "=" not in argv[0]:
-            return (*first, self.env, "-C", str(folder), *argv)
-        return (*first, "/bin/sh", "-c", 'cd "$0" && exec "$@"', str(folder), *argv)
+        return (*first, SHELL, "-c", script, "sh", str(folder), *argv)
 
 
 @cache
 def find_launcher(search: str) -> Launcher:
-    """Probe once what is on the path ``search``.  Blocks for some milliseconds."""
-    env = shutil.which("env", path=search)
-    return Launcher(shutil.which("setsid", path=search), env if env and _changes_folder(env) else None)
+    """Look once for what is on the path ``search``."""
+    return Launcher(shutil.which("setsid", path=search))
 
 
-def place_argv(argv: Sequence[str], folder: Path) -> tuple[tuple[str, ...], bool]:
-    """The words that run ``argv`` in ``folder``, and whether it has its own session."""
+def place_argv(argv: Sequence[str], folder: Path, file_bytes: int) -> tuple[tuple[str, ...], bool]:
+    """The words that run ``argv`` in ``folder`` with bounded files, and whether in its own session."""
     launcher = find_launcher(os.environ.get("PATH", os.defpath))
-    return launcher.argv(argv, folder), launcher.setsid is not None
-
-
-def _changes_folder(env: str) -> bool:
-    tried = subprocess.run([env, "-C", "/", "true"], stdin=subprocess.DEVNULL, capture_output=True)
-    return tried.returncode == 0
+    return launcher.argv(argv, folder, file_bytes), launcher.setsid is not None
 
 
 def run_environment(

@@ -1,7 +1,6 @@
 """One run of one program: fed, watched, bounded, and gone when it ends."""
 
 import os
-import resource
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -181,7 +180,7 @@ class Running(ProcessProtocol):
 
     def _spawn(self) -> None:
         run = self._run
-        argv, self._own_session = place_argv(run.argv, run.folder)
+        argv, self._own_session = place_argv(run.argv, run.folder, run.stdout_limit)
         self._stdout = os.open(run.stdout, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         self._closing.callback(os.close, self._stdout)
         env = {os.fsencode(name): os.fsencode(value) for name, value in run.env.items()}
@@ -212,11 +211,6 @@ class Running(ProcessProtocol):
     def connectionMade(self) -> None:
         assert IProcessTransport.providedBy(self.transport)
         self._pid = self.transport.pid
-        if self._run.stdout_limit and hasattr(resource, "prlimit"):
-            # One more, so that a program that survives the signal is seen to have passed the limit.
-            bound = self._run.stdout_limit + 1
-            with suppress(OSError):
-                resource.prlimit(self._pid, resource.RLIMIT_FSIZE, (bound, bound))
 
     def errReceived(self, data: bytes) -> None:
         self._reports.feed(data)

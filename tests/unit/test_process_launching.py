@@ -128,21 +128,22 @@ def test_feeder_ends_when_the_reactor_lets_go(feed):
     assert (feeder.logPrefix(), feeder.fileno()) == ("feed", -1)
 
 
-def test_folder_and_session_come_first(tmp_path):
-    """With env and setsid, without either, and for a name that env would take for a variable."""
-    shell = ("/bin/sh", "-c", 'cd "$0" && exec "$@"', "/f")
-    assert Launcher("/s", "/e").argv(("m", "x"), Path("/f")) == ("/s", "/e", "-C", "/f", "m", "x")
-    assert Launcher(None, None).argv(("m", "x"), Path("/f")) == (*shell, "m", "x")
-    assert Launcher("/s", "/e").argv(("a=b",), Path("/f")) == ("/s", *shell, "a=b")
+def test_folder_session_and_bound_come_first():
+    """With setsid and without; the bound in the blocks of POSIX, rounded up."""
+    plain = 'cd "$1" || exit 126; shift; exec "$@"'
+    bound = 'cd "$1" || exit 126; ulimit -f 3 2>/dev/null; shift; exec "$@"'
+    shell, rest = ("/bin/sh", "-c"), ("sh", "/f", "m", "x")
+    assert Launcher("/s").argv(("m", "x"), Path("/f"), 0) == ("/s", *shell, plain, *rest)
+    assert Launcher(None).argv(("m", "x"), Path("/f"), 1500) == (*shell, bound, *rest)
 
 
 def test_launcher_is_what_the_path_holds(tmp_path):
-    """An env that does not know -C is not used."""
-    assert find_launcher(str(tmp_path)) == Launcher(None, None)
-    old = tmp_path / "env"
-    old.write_text("#!/bin/sh\nexit 1\n")
-    old.chmod(0o755)
-    assert find_launcher(f"{tmp_path}:") == Launcher(None, None)
+    """A path without setsid is known by its lack."""
+    assert find_launcher(str(tmp_path)) == Launcher(None)
+    there = tmp_path / "setsid"
+    there.write_text("#!/bin/sh\n")
+    there.chmod(0o755)
+    assert find_launcher(f"{tmp_path}:") == Launcher(str(there))
 
 
 def test_environment_of_a_map_run():
