@@ -20,7 +20,7 @@ TIMEOUT := $(shell command -v timeout >/dev/null && echo timeout --kill-after=30
 .PHONY: demo test lint docs clean
 
 test: .venv/installed-test
-	$(TIMEOUT) $(BIN)/python -m pytest $(TESTS)
+	$(TIMEOUT) $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--numprocesses 3 --dist loadfile)
 
 lint: .venv/installed-lint
 	$(BIN)/ruff check .

@@ -33,7 +33,7 @@ class Launcher:
         # A shell bounds what follows it; from outside it would be too late for a program's first bytes.
         # Where less is allowed already, less it stays.
         bound = f"ulimit -f {file_bytes // _BLOCK_BYTES + 1} 2>/dev/null; " if file_bytes else ""
-        script = f'cd "$1" || exit 126; {bound}shift; exec "$@"'
+        script = f'cd "$1" || exit 126; unset PWD OLDPWD; {bound}shift; exec "$@"'
         first = (self.setsid,) if self.setsid else ()
         return (*first, SHELL, "-c", script, "sh", str(folder), *argv)
 

@@ -130,8 +130,8 @@ def test_feeder_ends_when_the_reactor_lets_go(feed):
 
 def test_folder_session_and_bound_come_first():
     """With setsid and without; the bound in the blocks of POSIX, rounded up."""
-    plain = 'cd "$1" || exit 126; shift; exec "$@"'
-    bound = 'cd "$1" || exit 126; ulimit -f 3 2>/dev/null; shift; exec "$@"'
+    plain = 'cd "$1" || exit 126; unset PWD OLDPWD; shift; exec "$@"'
+    bound = 'cd "$1" || exit 126; unset PWD OLDPWD; ulimit -f 3 2>/dev/null; shift; exec "$@"'
     shell, rest = ("/bin/sh", "-c"), ("sh", "/f", "m", "x")
     assert Launcher("/s").argv(("m", "x"), Path("/f"), 0) == ("/s", *shell, plain, *rest)
     assert Launcher(None).argv(("m", "x"), Path("/f"), 1500) == (*shell, bound, *rest)
