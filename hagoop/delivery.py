@@ -16,10 +16,11 @@ from twisted.internet.task import deferLater
 from hagoop.errors import HaGoopError, JobError, TransferFailed, WorkerLost, WorkerUnfit
 from hagoop.feeding import Feed
 from hagoop.jobs import Assignment, AssignmentId, Counter, Finished, Phase, Piece
-from hagoop.process import Ended, Running
+from hagoop.process import Running
 from hagoop.shipping import to_argv
 from hagoop.sorting import Packed
 from hagoop.transfer import Transfer
+from hagoop.verdicts import Ended
 from hagoop.workbench import NOTHING, Task, Workbench
 
 WAITING = 2

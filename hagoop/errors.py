@@ -99,7 +99,15 @@ class OutputTooLarge(ProgramFailed):
     code = "OUTPUT_TOO_LARGE"
 
 
-BLAMED_KINDS = frozenset(each.code for each in (ProgramFailed, ProgramHung, OutputTooLarge))
+class OutOfBounds(ProgramFailed):
+    """The program used more processes, memory or disk than a worker gives it."""
+
+    code = "OUT_OF_BOUNDS"
+
+
+BLAMED_KINDS = frozenset(
+    each.code for each in (ProgramFailed, ProgramHung, OutputTooLarge, OutOfBounds)
+)
 """Failures that count against the program and its lines; all others cost only time."""
 
 
@@ -107,6 +115,12 @@ class WorkerUnfit(JobError):
     """This worker cannot run this program; nobody is to blame."""
 
     code = "WORKER_UNFIT"
+
+
+class WorkerFull(JobError):
+    """What an assignment needs is more than this worker stores at a time."""
+
+    code = "WORKER_FULL"
 
 
 class WorkerLost(JobError):

@@ -9,9 +9,10 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from hagoop import wire
-from hagoop.errors import BadMessage, TransferFailed
+from hagoop.errors import BadMessage, TransferFailed, WorkerFull
 from hagoop.jobs import Piece
 from hagoop.slices import SliceDecoder
+from hagoop.verdicts import in_units
 
 SCAN_BYTES = 256 << 10
 MOST_HEADER = 64 << 20
@@ -89,9 +90,13 @@ class Incoming:
 
 @define(eq=False)
 class LineFile:
-    """Lines as they come, in a file; one may wait for them."""
+    """Lines as they come, in a file; one may wait for them.
+
+    :ivar limit: how many bytes may come, 0: any number; what does not fit is not taken.
+    """
 
     path: Path
+    limit: int = 0
     size: int = 0
     _ended: bool = False
     _failure: Failure | None = None
@@ -103,14 +108,20 @@ class LineFile:
         self._file = FileIO(self.path, "w+")
 
     def write(self, data: bytes) -> None:
-        """More lines."""
-        left = memoryview(data)
+        """More lines.
+
+        :raises WorkerFull: there is no more room for them.
+        """
+        left = memoryview(data)[: self.limit - self.size if self.limit else None]
+        taken = len(left)
         while left:
             # A disk that fills up takes a part of it before it refuses.
             left = left[self._file.write(left) :]
-        self.size += len(data)
+        self.size += taken
         if self._waiting is not None and self.size >= self._wanted:
             self._wake()
+        if taken < len(data):
+            raise _full(self.limit)
 
     def end(self, failure: Failure | None) -> None:
         """No more will come."""
@@ -141,6 +152,8 @@ class LineFile:
         while self.size < size:
             await self.reaches(size)
             if self.size < size and self._ended:
+                if self._failure is not None and self._failure.check(WorkerFull):
+                    self._failure.raiseException()
                 raise TransferFailed("the lines of an assignment did not come whole")
 
     async def find_line(self, start: int, limit: int, lines: int) -> int:
@@ -154,6 +167,11 @@ class LineFile:
                 return at + nth_newline(chunk, lines) + 1
             lines, at = lines - found, at + len(chunk)
         return limit
+
+
+def _full(limit: int) -> WorkerFull:
+    given = in_units(limit)
+    return WorkerFull(f"its lines need more than the {given} of disk that this worker gives")
 
 
 def nth_newline(chunk: bytes, number: int) -> int:
@@ -178,6 +196,7 @@ class SliceFiles:
     """Slices as they come, each unpacked into a file of its own."""
 
     folder: Path
+    limit: int = 0
     paths: list[Path] = field(factory=list)
     size: int = 0
     _decoder: SliceDecoder = field(factory=SliceDecoder)
@@ -190,6 +209,8 @@ class SliceFiles:
         for number, lines in self._decoder.feed(data):
             while len(self.paths) <= number:
                 self._open_next()
+            if self.limit and self.size + len(lines) > self.limit:
+                raise _full(self.limit)
             if self._file is not None:
                 self._file.write(lines)
             self.size += len(lines)

@@ -1,53 +1,50 @@
-"""What surrounds a program: the words that give it a folder and a session, its environment."""
+"""What surrounds a program: the words that give it a folder and bounds, its environment."""
 
-import os
-import shutil
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 
 from attrs import frozen
 
+from hagoop.containers import SHELL
 from hagoop.jobs import Assignment, Piece
 
-
-SHELL = "/bin/sh"
 _BLOCK_BYTES = 512
-"""What ``ulimit -f`` counts in, by POSIX."""
+"""What ``ulimit -f`` counts in, by POSIX; memory it counts in kibibytes."""
 
 
 @frozen
-class Launcher:
-    """What this machine has for the purpose.
+class Bounds:
+    """What the system holds each process of a program to; 0: nothing.
 
-    :param setsid: the program that begins a session; ``None``: there is none.
+    :param file_bytes: size of a file that it writes, a little more at most.
+    :param memory_bytes: its own data: what it only reserves does not count.
+    :param processes: of its user, all others counted too; the system does not hold root to it.
     """
 
-    setsid: str | None
+    file_bytes: int = 0
+    memory_bytes: int = 0
+    processes: int = 0
 
-    def argv(self, argv: Sequence[str], folder: Path, file_bytes: int) -> tuple[str, ...]:
-        """The words that run ``argv`` in ``folder``.
-
-        :param file_bytes: how large a file it may write, a little more at most; 0: any.
-        """
-        # A shell bounds what follows it; from outside it would be too late for a program's first bytes.
-        # Where less is allowed already, less it stays.
-        bound = f"ulimit -f {file_bytes // _BLOCK_BYTES + 1} 2>/dev/null; " if file_bytes else ""
-        script = f'cd "$1" || exit 126; unset PWD OLDPWD; {bound}shift; exec "$@"'
-        first = (self.setsid,) if self.setsid else ()
-        return (*first, SHELL, "-c", script, "sh", str(folder), *argv)
-
-
-@cache
-def find_launcher(search: str) -> Launcher:
-    """Look once for what is on the path ``search``."""
-    return Launcher(shutil.which("setsid", path=search))
+    @property
+    def script(self) -> str:
+        """What makes a shell, and what it becomes, keep to them; where less is allowed, it stays so."""
+        n = self.processes
+        limits = (
+            (self.file_bytes, f"ulimit -f {self.file_bytes // _BLOCK_BYTES + 1}"),
+            (self.memory_bytes, f"ulimit -d {self.memory_bytes // 1024}"),
+            # The one option is that of bash, the other that of dash and busybox.
+            (n, f"ulimit -u {n} 2>/dev/null || ulimit -p {n}"),
+        )
+        return "".join(f"{words} 2>/dev/null; " for bound, words in limits if bound)
 
 
-def place_argv(argv: Sequence[str], folder: Path, file_bytes: int) -> tuple[tuple[str, ...], bool]:
-    """The words that run ``argv`` in ``folder`` with bounded files, and whether in its own session."""
-    launcher = find_launcher(os.environ.get("PATH", os.defpath))
-    return launcher.argv(argv, folder, file_bytes), launcher.setsid is not None
+def place_argv(argv: Sequence[str], folder: Path, bounds: Bounds) -> tuple[str, ...]:
+    """The words that run ``argv`` in ``folder`` within bounds.
+
+    A shell sets them before it becomes the program: from outside its first bytes could be missed.
+    """
+    script = f'cd "$1" || exit 126; unset PWD OLDPWD; {bounds.script}shift; exec "$@"'
+    return (SHELL, "-c", script, "sh", str(folder), *argv)
 
 
 def run_environment(

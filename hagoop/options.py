@@ -57,6 +57,8 @@ class WorkerConfig:
     """All that a worker is told.
 
     :param servers: client endpoint strings, tried in turn.
+    :param memory_bytes: for the programs of all slots together; 0: any number.
+    :param disk_bytes: likewise, for what is fetched and what is made of it.
     """
 
     servers: tuple[str, ...]
@@ -64,6 +66,8 @@ class WorkerConfig:
     name: str
     state: Path
     nice: int
+    memory_bytes: int
+    disk_bytes: int
     allow_root: bool
     leave_with_server: bool
 

@@ -11,15 +11,16 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from hagoop.delivery import Delivery, Done, Dropped, ServerSide, shortened
-from hagoop.errors import HaGoopError, WorkerUnfit
+from hagoop.errors import HaGoopError, WorkerFull, WorkerUnfit
 from hagoop.experience import JobSizer
 from hagoop.feeding import Feed
 from hagoop.incoming import Incoming, LineFile, PieceList, SliceFiles, SliceList
 from hagoop.jobs import Assignment, AssignmentId, Failure, Held, Phase, Piece, Seen
 from hagoop.keys import Order
-from hagoop.process import Ended, Running
+from hagoop.process import Running
 from hagoop.shipping import to_argv
 from hagoop.sorting import find_bound
+from hagoop.verdicts import Ended
 from hagoop.workbench import Task, Workbench
 
 NO_RUN = Ended(0, 0.0, 0, (), "", "")
@@ -131,6 +132,10 @@ class Work:
         try:
             await self.bench.fetch_programs(self.assignment, self.server.transfer)
             await self._work()
+        except WorkerFull as error:
+            # What follows may fit once this is done; what is too much by itself never will.
+            begun = self.job_start > self.assignment.start
+            self._fail(error if begun else WorkerUnfit(str(error)))
         except HaGoopError as error:
             self._fail(error)
         except OSError as error:
@@ -187,7 +192,7 @@ class Work:
     # Map
 
     async def _map(self) -> None:
-        lines = self._body = LineFile(self.bench.new_path("lines"))
+        lines = self._body = LineFile(self.bench.new_path("lines"), self.bench.share.half_disk)
         incoming = Incoming(lines)
         self._fetch(incoming)
         try:
@@ -288,7 +293,7 @@ class Work:
         """The slices of all runs, merged to one sorted file."""
         folder = self.bench.new_path("slices")
         folder.mkdir()
-        slices = self._body = SliceFiles(folder)
+        slices = self._body = SliceFiles(folder, self.bench.share.half_disk)
         incoming = Incoming(slices)
         self._fetch(incoming)
         try:

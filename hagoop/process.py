@@ -3,83 +3,49 @@
 import os
 import signal
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from contextlib import ExitStack
 
-from attrs import define, field, frozen
+from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.interfaces import IDelayedCall, IProcessTransport, IReactorFDSet
 from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 
+from hagoop.containers import Container, find_container
 from hagoop.errors import (
     HaGoopError,
     JobError,
-    OutputTooLarge,
+    OutOfBounds,
     ProgramFailed,
     ProgramHung,
     TransferFailed,
     WorkerUnfit,
 )
-from hagoop.feeding import Feed, Feeder
+from hagoop.families import size_below, usage
+from hagoop.feeding import Feeder
 from hagoop.interfaces import IWorkerReactor
-from hagoop.jobs import Counter
 from hagoop.launching import place_argv
-from hagoop.programs import why_unfit
 from hagoop.reading import place_in
 from hagoop.reports import Reports
+from hagoop.verdicts import (
+    Ended,
+    Exit,
+    Run,
+    end_last_line,
+    out_of_bounds,
+    too_full,
+    too_large,
+    verdict,
+)
 
-_WATCH_SECONDS = 1.0
+# A program that multiplies must be stopped before it has made thousands of itself.
+_WATCH_SECONDS = 0.25
+_FOLDER_SECONDS = 1.0
 # How long stderr may stay open after the exit: a grandchild of another session may hold it.
 _DRAIN_SECONDS = 0.2
-# A disk with less room than this has none.
-_FULL_BYTES = 64 << 10
-
-
-@frozen
-class Run:
-    """What is run, and within which bounds.
-
-    :param folder: the current directory of the program.
-    :param env: its whole environment.
-    :param stdin: what it reads; ``None``: nothing.
-    :param reads: a file that it opens itself; how far it is, is seen where the system tells.
-    :param stdout: the file that takes what it prints, made new.
-    :param stdout_limit: bytes that it may print; 0: any number.
-    :param stderr_limit: bytes of log that are kept.
-    :param timeout_seconds: without a byte read or printed for so long it is killed; 0: never.
-    :param grace_seconds: time between TERM and KILL.
-    """
-
-    argv: tuple[str, ...]
-    folder: Path
-    env: dict[str, str]
-    stdin: Feed | None
-    stdout: Path
-    stdout_limit: int = 4 << 30
-    stderr_limit: int = 64 << 10
-    timeout_seconds: float = 600.0
-    grace_seconds: float = 5.0
-    ok_status: tuple[int, ...] = (0,)
-    reads: Path | None = None
-
-
-@frozen
-class Ended:
-    """A run that ended well.
-
-    :param status: its exit status, one of the run's ``ok_status``.
-    :param bytes_out: size of its output, the last newline included.
-    """
-
-    status: int
-    seconds: float
-    bytes_out: int
-    counters: tuple[Counter, ...]
-    status_text: str
-    log: str
 
 
 @define
@@ -107,7 +73,7 @@ class Stillness:
 
 def launch(reactor: IWorkerReactor, run: Run) -> "Running":
     """Start a run.  What prevents its start is told by ``ended`` too."""
-    running = Running(reactor, run)
+    running = Running(reactor, run, find_container(os.environ.get("PATH", os.defpath)))
     running._start()
     return running
 
@@ -120,23 +86,24 @@ class Running(ProcessProtocol):
         the reason of ``stop``.
     """
 
-    def __init__(self, reactor: IWorkerReactor, run: Run) -> None:
+    def __init__(self, reactor: IWorkerReactor, run: Run, container: Container) -> None:
         self.ended: Deferred[Ended] = Deferred(lambda _: self._halt(JobError("it was cancelled")))
         self._reactor = reactor
         self._run = run
+        self._container = container
         self._began = reactor.seconds()
         self._reports = Reports(run.stderr_limit)
         self._interval = min(_WATCH_SECONDS, (run.timeout_seconds or _WATCH_SECONDS) / 4)
         self._stillness = Stillness(self._interval)
         self._watch = LoopingCall(self._look)
         self._watch.clock = reactor
+        self._measured = self._began
         self._feeder: Feeder | None = None
         self._closing = ExitStack()
         self._stdout = -1
         self._bytes_out = 0
         self._read_to = 0
         self._pid = 0
-        self._own_session = False
         self._stderr_open = True
         self._error: HaGoopError | None = None
         self._exit: tuple[int | None, int | None] | None = None
@@ -162,7 +129,7 @@ class Running(ProcessProtocol):
         return self._bytes_out
 
     def stop(self, reason: str) -> Deferred[None]:
-        """End the program and all of its session; fires when it is gone."""
+        """End the program and all that it has started; fires when it is gone."""
         if self._finished:
             return succeed(None)
         self._halt(JobError(reason))
@@ -180,7 +147,7 @@ class Running(ProcessProtocol):
 
     def _spawn(self) -> None:
         run = self._run
-        argv, self._own_session = place_argv(run.argv, run.folder, run.stdout_limit)
+        argv = (*self._container.words, *place_argv(run.argv, run.folder, run.bounds))
         self._stdout = os.open(run.stdout, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         self._closing.callback(os.close, self._stdout)
         env = {os.fsencode(name): os.fsencode(value) for name, value in run.env.items()}
@@ -227,42 +194,48 @@ class Running(ProcessProtocol):
             assert isinstance(reason.value, ProcessDone)
             self._exit = 0, None
         self._seconds = self._reactor.seconds() - self._began
-        self._signal_session(signal.SIGKILL)
+        self._container.sweep(self._pid)
         self._rest()
         self._set_timer(_DRAIN_SECONDS if self._stderr_open else 0.0, self._finish)
 
     # Watching and stopping.
 
     def _look(self) -> None:
-        still = self._stillness.look(self.taken, self.bytes_out, self._reactor.seconds())
-        limit, timeout = self._run.stdout_limit, self._run.timeout_seconds
-        if limit and self._bytes_out > limit:
-            self._halt(self._too_large())
-        elif timeout and still >= timeout:
-            self._halt(ProgramHung(f"it took and printed nothing for {timeout:g} s"))
+        run, now = self._run, self._reactor.seconds()
+        still = self._stillness.look(self.taken, self.bytes_out, now)
+        wrong = out_of_bounds(run, usage(self._pid, run.most_processes + 1))
+        if run.stdout_limit and self._bytes_out > run.stdout_limit:
+            self._halt(too_large(run, self._bytes_out))
+        elif wrong:
+            self._halt(wrong)
+        elif run.timeout_seconds and still >= run.timeout_seconds:
+            self._halt(ProgramHung(f"it took and printed nothing for {run.timeout_seconds:g} s"))
+        elif run.folder_limit and now - self._measured >= _FOLDER_SECONDS:
+            self._measure_folder()
+
+    def _measure_folder(self) -> None:
+        self._measured = float("inf")
+        pool = self._reactor.getThreadPool()
+        deferToThreadPool(self._reactor, pool, size_below, self._run.folder).addCallback(self._weigh)
+
+    def _weigh(self, size: int) -> None:
+        self._measured = self._reactor.seconds()
+        if size > self._run.folder_limit:
+            self._halt(too_full(self._run))
 
     def _halt(self, error: HaGoopError) -> None:
         if self._error or self._exit or self._finished:
             return
         self._error = error
         self._rest()
-        self._signal(signal.SIGTERM)
-        self._set_timer(self._run.grace_seconds, lambda: self._signal(signal.SIGKILL))
+        # What multiplies, or eats all memory, would go on within the grace.
+        grace = 0.0 if isinstance(error, OutOfBounds) else self._run.grace_seconds
+        if grace:
+            self._signal(signal.SIGTERM)
+        self._set_timer(grace, lambda: self._signal(signal.SIGKILL))
 
     def _signal(self, number: signal.Signals) -> None:
-        # Before setsid has run there is no session yet, and the program is one process.
-        if not self._signal_session(number):
-            with suppress(ProcessLookupError):
-                os.kill(self._pid, number)
-
-    def _signal_session(self, number: signal.Signals) -> bool:
-        if not self._own_session:
-            return False
-        try:
-            os.killpg(self._pid, number)
-        except (ProcessLookupError, PermissionError):
-            return False
-        return True
+        self._container.signal(self._pid, number)
 
     def _set_timer(self, seconds: float, call: Callable[[], object]) -> None:
         if self._timer and self._timer.active():
@@ -286,7 +259,15 @@ class Running(ProcessProtocol):
         assert self.transport is not None
         self.transport.closeStderr()
         self._reports.close()
-        self._end(self._error or self._verdict())
+        self._end(self._error or verdict(self._run, self._outcome, self._container.program))
+
+    @property
+    def _outcome(self) -> Exit:
+        """How the program ended, by itself or because it was told to."""
+        status, number = self._exit or (None, None)
+        if status not in self._run.ok_status:
+            status, number = self._container.outcome(status, number)
+        return Exit(status, number, self.bytes_out, self._reports.log)
 
     def _end(self, error: HaGoopError | None) -> None:
         """Let go of everything and tell everyone."""
@@ -306,14 +287,14 @@ class Running(ProcessProtocol):
             self._add_log(error)
             self.ended.errback(error)
         else:
-            self.ended.callback(self._outcome())
+            self.ended.callback(self._ended_well())
 
     def _add_log(self, error: HaGoopError) -> None:
         if isinstance(error, ProgramFailed):
-            error.status, error.signal = self._exit or (None, None)
-            error.stderr = self._reports.log.encode()
+            ended = self._outcome
+            error.status, error.signal, error.stderr = ended.status, ended.signal, ended.log.encode()
 
-    def _outcome(self) -> Ended:
+    def _ended_well(self) -> Ended:
         assert self._exit
         assert self._exit[0] is not None
         self._bytes_out += end_last_line(self._run.stdout)
@@ -321,62 +302,3 @@ class Running(ProcessProtocol):
         return Ended(
             self._exit[0], self._seconds, self._bytes_out, told.counters, told.status, told.log
         )
-
-    def _verdict(self) -> HaGoopError | None:
-        """What was wrong with a run that ended by itself."""
-        assert self._exit
-        status, number = self._exit
-        limit = self._run.stdout_limit
-        if limit and (self.bytes_out > limit or number == signal.SIGXFSZ):
-            return self._too_large()
-        if status in self._run.ok_status:
-            return None
-        if number is not None:
-            return ProgramFailed(f"it was killed by signal {number}{_name_of(number)}")
-        assert status is not None
-        return self._no_room() or self._unfit(status) or ProgramFailed(self._status_sentence(status))
-
-    def _no_room(self) -> WorkerUnfit | None:
-        """A program that finds this worker's disk full is not to blame."""
-        disk = os.fstatvfs(self._stdout)
-        full = disk.f_blocks and disk.f_bavail * disk.f_frsize < _FULL_BYTES
-        return WorkerUnfit("no room left on this worker's disk") if full else None
-
-    def _too_large(self) -> OutputTooLarge:
-        limit = self._run.stdout_limit
-        did = "printed" if self.bytes_out > limit else "wrote a file of"
-        return OutputTooLarge(f"it {did} more than {in_units(limit)} in one run")
-
-    def _unfit(self, status: int) -> WorkerUnfit | None:
-        run = self._run
-        why = why_unfit(run.argv, run.folder, run.env.get("PATH", ""), status, self._reports.log)
-        return WorkerUnfit(why) if why else None
-
-    def _status_sentence(self, status: int) -> str:
-        silent = not self.bytes_out and not self._reports.log
-        hint = "; grep, diff and cmp do so when nothing matched: --ok-status 0,1"
-        return f"it ended with exit status {status}{hint if status == 1 and silent else ''}"
-
-
-def end_last_line(path: Path) -> int:
-    """Give the last line a newline if it has none; how many bytes that took."""
-    with path.open("r+b") as file:
-        size = file.seek(0, os.SEEK_END)
-        if not size:
-            return 0
-        file.seek(size - 1)
-        return 0 if file.read(1) == b"\n" else file.write(b"\n")
-
-
-def in_units(size: int) -> str:
-    """A number of bytes as people say it: ``4 GiB``."""
-    for shift, unit in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
-        if size >= 1 << shift:
-            return f"{size / (1 << shift):.3g} {unit}"
-    return f"{size} bytes"
-
-
-def _name_of(number: int) -> str:
-    with suppress(ValueError):
-        return f" ({signal.Signals(number).name})"
-    return ""

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from hagoop.families import family
+
 MOST_PROCESSES = 64
 """How many processes of one program are looked at."""
 
@@ -16,21 +18,9 @@ def place_in(file: Path, pid: int) -> int:
     """
     with suppress(OSError):
         wanted = file.stat()
-        return max((place for each in _family(pid) for place in _places(each, wanted)), default=0)
+        processes = family(pid, MOST_PROCESSES)
+        return max((place for each in processes for place in _places(each, wanted)), default=0)
     return 0
-
-
-def _family(pid: int) -> list[int]:
-    """A process and those below it."""
-    found = [pid]
-    for each in found:
-        with suppress(OSError):
-            for thread in os.listdir(f"/proc/{each}/task"):
-                children = Path(f"/proc/{each}/task/{thread}/children").read_text()
-                found += map(int, children.split())
-        if len(found) >= MOST_PROCESSES:
-            break
-    return found
 
 
 def _places(pid: int, wanted: os.stat_result) -> Iterator[int]:

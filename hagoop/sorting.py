@@ -23,8 +23,9 @@ from hagoop.errors import ProgramFailed, WorkerUnfit
 from hagoop.frames import BLOCK_BYTES
 from hagoop.interfaces import IWorkerReactor
 from hagoop.keys import Order
-from hagoop.process import Run, launch
+from hagoop.process import launch
 from hagoop.runs import RunWriter
+from hagoop.verdicts import Run
 
 # Up to here a thread is done before a process is, even when lines are short.
 _SMALL_BYTES = 1 << 16

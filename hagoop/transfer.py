@@ -154,7 +154,7 @@ class Transfer:
         if response.code not in (200, 206):
             raise TransferFailed(await _refusal(path, response))
         body = _Body(write, None if patient else self.reactor)
-        # Later, for bytes may lead to this transfer being cancelled, and no coroutine can be while it runs.
+        # Later: bytes may lead to this transfer being cancelled, and no coroutine can be while it runs.
         self.reactor.callLater(0, response.deliverBody, body)
         try:
             await body.done

@@ -13,20 +13,24 @@ from typing import TypeVar
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
 
 from hagoop.answers import copy_chunks
+from hagoop.containers import find_container
 from hagoop.errors import TransferFailed, WorkerUnfit
 from hagoop.feeding import Feed
 from hagoop.interfaces import IWorkerReactor
 from hagoop.jobs import Assignment, Piece, Shipped
 from hagoop.keys import Order
 from hagoop.launching import run_environment
-from hagoop.process import Ended, Run, Running, launch
+from hagoop.process import Running, launch
 from hagoop.shipping import place_files
 from hagoop.sorting import KeySorter, Packed, pack
 from hagoop.transfer import Transfer
+from hagoop.verdicts import Ended, Run
 
 T = TypeVar("T")
+log = Logger()
 NOTHING = Packed(0, hashlib.sha256().hexdigest())
 
 
@@ -47,6 +51,22 @@ class Task:
     reads: Path | None = None
 
 
+@frozen
+class Share:
+    """What the owner of a machine gives to each slot, in bytes; 0: any number.
+
+    :param disk: half of it for what is fetched, half for what programs make.
+    """
+
+    memory: int = 0
+    disk: int = 0
+
+    @property
+    def half_disk(self) -> int:
+        """The bound on each half; at least a byte if there is one at all."""
+        return (self.disk + 1) // 2
+
+
 @define(eq=False)
 class Workbench:
     """A worker's scratch folder and what is done in it.
@@ -57,6 +77,7 @@ class Workbench:
     reactor: IWorkerReactor
     scratch: Path
     search: str
+    share: Share = Share()
     _sorter: KeySorter = field(init=False)
     _numbers: Iterator[int] = field(factory=count)
     _fetching: dict[str, DeferredLock] = field(factory=dict)
@@ -65,6 +86,16 @@ class Workbench:
         shutil.rmtree(self.scratch, ignore_errors=True)
         (self.scratch / "programs").mkdir(parents=True)
         self._sorter = KeySorter(self.reactor, self.scratch)
+
+    def tell_container(self) -> None:
+        """Find out how programs are held together here, and say what that is not good for.  Blocks."""
+        found = find_container(self.search)
+        log.info("programs run in: {name}", name=found.name)
+        if not found.is_namespace:
+            log.warn(
+                "no PID namespace can be made here (try bubblewrap): programs may outlive a worker that "
+                "is killed, and what they start in sessions of their own may outlive them"
+            )
 
     async def in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         """Call something that blocks."""
@@ -130,7 +161,7 @@ class Workbench:
         :raises JobError: it failed.
         """
         folder = self.new_path("run")
-        program = task.assignment.program
+        program, most = task.assignment.program, task.assignment.output_bytes
         files = [(each, self._program(each)) for each in program.files]
         with _room():
             if files:
@@ -145,7 +176,9 @@ class Workbench:
             stdin=task.feed,
             reads=task.reads,
             stdout=stdout,
-            stdout_limit=task.assignment.output_bytes,
+            stdout_limit=min(most, self.share.half_disk or most),
+            memory_limit=self.share.memory,
+            folder_limit=self.share.half_disk,
             timeout_seconds=program.timeout_seconds,
             ok_status=program.ok_status,
         )

@@ -38,7 +38,7 @@ from hagoop.links import Link
 from hagoop.options import WorkerConfig
 from hagoop.piecework import Work
 from hagoop.transfer import Transfer
-from hagoop.workbench import Workbench
+from hagoop.workbench import Share, Workbench
 
 log = Logger()
 T = TypeVar("T")
@@ -432,7 +432,10 @@ class WorkerService(MultiService):
         if self._config.nice:
             os.nice(self._config.nice)
         scratch = self._config.state / "scratch"
-        bench = Workbench(self._reactor, scratch, os.environ.get("PATH", os.defpath))
+        slots = self._config.slots
+        share = Share(self._config.memory_bytes // slots, self._config.disk_bytes // slots)
+        bench = Workbench(self._reactor, scratch, os.environ.get("PATH", os.defpath), share)
+        bench.tell_container()
         self.worker = Worker(self._reactor, self._config, bench)
         self.worker.lost = self._server_lost
         endpoints = [clientFromString(self._reactor, each) for each in self._config.servers]

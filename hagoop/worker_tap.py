@@ -25,6 +25,7 @@ from hagoop.options import (
     name_files,
     parse_count,
     parse_name,
+    parse_size,
     processor_count,
     state_folder,
     twistd_argv,
@@ -49,6 +50,8 @@ class Options(ProgramOptions):
         ["name", None, None, "What people see [default: this machine's name]"],
         ["state", None, None, "Folder of identity and scratch [default: ~/.local/state/hagoop/worker]"],
         ["nice", None, "0", "How far programs stand back for others: 0 to 19"],
+        ["memory", None, None, "Most memory for programs: 500M, 4GiB [default: any]"],
+        ["disk", None, None, "Most disk for work in hand: 500M, 4GiB [default: any]"],
     ]
     optFlags: ClassVar[list[list[object]]] = [
         ["allow-root", None, "As root, serve a server on another machine too"],
@@ -68,6 +71,8 @@ class Options(ProgramOptions):
             name=self.read_if_given("name", parse_name) or host_name(),
             state=state,
             nice=self.read("nice", _niceness),
+            memory_bytes=self.read_if_given("memory", parse_size) or 0,
+            disk_bytes=self.read_if_given("disk", parse_size) or 0,
             allow_root=bool(self["allow-root"]),
             leave_with_server=bool(self["leave-with-server"]),
         )

@@ -1,7 +1,8 @@
 """Real programs, run and watched."""
 
+import contextlib
 import os
-import shlex
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from attrs import evolve
 
 from hagoop.errors import (
     JobError,
+    OutOfBounds,
     OutputTooLarge,
     ProgramFailed,
     ProgramHung,
@@ -18,7 +20,8 @@ from hagoop.errors import (
 )
 from hagoop.feeding import Feed
 from hagoop.jobs import Counter
-from hagoop.process import Run, Running, launch
+from hagoop.process import Running, launch
+from hagoop.verdicts import Run
 
 ENV = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 
@@ -61,6 +64,22 @@ def alive(pid: int) -> bool:
     except FileNotFoundError:
         return False
     return state != "Z"
+
+
+FOREVER = f"sleep 4{os.getpid():08}"
+"""A program that ends with the tests at the latest, known by its words among all others."""
+
+
+def processes_with(words: str) -> list[int]:
+    """Processes whose command line holds these words."""
+    mark = words.replace(" ", "\0").encode(), words.encode()
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            line = (each / "cmdline").read_bytes()
+            if any(word in line for word in mark):
+                found.append(int(each.name))
+    return found
 
 
 async def failure(run: Run, kind: type[Exception]) -> Exception:
@@ -264,20 +283,16 @@ async def test_printing_program_is_not_hung(run):
     await start(run(slow, timeout_seconds=0.4)).ended
 
 
-async def test_stop_takes_the_whole_tree(run, tmp_path):
+async def test_stop_takes_the_whole_tree(run):
     """Children in the background, of subshells, and those that ignore TERM."""
-    pids = tmp_path / "pids"
-    pids.touch()
-    note = f"echo $$ >> {shlex.quote(str(pids))}"
-    child = f"{note}; while :; do sleep 60; done"
-    other = f"sh -c {shlex.quote(child)}"
-    running = start(run(f"trap '' TERM; ({other} &); {other} & {note}; wait; wait"))
-    await until(lambda: len(pids.read_text().split()) == 3)
+    child = f"sh -c 'while :; do {FOREVER}; done'"
+    running = start(run(f"trap '' TERM; ({child} &); {child} & {child}"))
+    await until(lambda: len(processes_with(FOREVER)) >= 6)
     gone = running.stop("the request was cancelled")
     with pytest.raises(JobError, match=r"^the request was cancelled$"):
         await running.ended
     await gone
-    await until(lambda: not any(alive(int(pid)) for pid in pids.read_text().split()))
+    await until(lambda: not processes_with(FOREVER))
     await running.stop("again")
 
 
@@ -315,20 +330,20 @@ async def test_cancelling_ended_stops(run):
     assert not alive(running._pid)
 
 
-async def test_background_children_do_not_survive_a_good_end(run, tmp_path):
+async def test_background_children_do_not_survive_a_good_end(run):
     """And do not delay it, though they hold stderr."""
-    ended = await start(run("sleep 60 & echo $!")).ended
+    ended = await start(run(f"{FOREVER} & true")).ended
     assert ended.seconds < 30
-    await until(lambda: not alive(int((tmp_path / "out").read_text())))
+    await until(lambda: not processes_with(FOREVER))
 
 
-async def test_child_of_another_session_delays_no_end(run, tmp_path):
+async def test_child_of_another_session_delays_no_end(run):
     """Not even when it holds stderr for ever."""
-    ended = await start(run("setsid sleep 60 & echo $!")).ended
-    pid = int((tmp_path / "out").read_text())
+    ended = await start(run(f"setsid {FOREVER} & true")).ended
     assert ended.seconds < 30
-    if alive(pid):
-        os.kill(pid, 9)
+    for each in processes_with(FOREVER):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(each, signal.SIGKILL)
 
 
 async def test_shorter_input_is_nobodys_program_error(run, tmp_path):
@@ -347,3 +362,41 @@ async def test_many_at_once_leave_nothing(run, tmp_path):
         assert (await each.ended).bytes_out == 2
     await until(lambda: len(os.listdir("/proc/self/fd")) <= before)
     assert not any(alive(each._pid) for each in running)
+
+
+async def test_program_that_multiplies_is_stopped(run):
+    """Soon, and all of it."""
+    bomb = f"while :; do {FOREVER} & sleep 0.002; done"
+    error = await failure(run(bomb, most_processes=100), OutOfBounds)
+    assert str(error) == "it started more than 100 processes"
+    await until(lambda: not processes_with(FOREVER))
+
+
+async def test_many_threads_are_one_process(run):
+    """Only processes count."""
+    thread = "t.Thread(target=t.Event().wait, args=(1,))"
+    threads = f"import threading as t; [{thread}.start() for _ in range(99)]"
+    run = evolve(run(""), argv=(sys.executable, "-c", threads), most_processes=20)
+    await start(run).ended
+
+
+async def test_memory_of_a_process_is_bounded(run):
+    """By the system, before it has eaten what others need."""
+    eater = "held = []\nwhile True: held.append(bytearray(b'x' * 1_000_000))"
+    run = evolve(run(""), argv=(sys.executable, "-c", eater), memory_limit=200 << 20)
+    error = await failure(run, OutOfBounds)
+    assert str(error) == "it needs more memory than the 200 MiB that a worker gives it"
+
+
+async def test_memory_of_all_processes_counts(run):
+    """Each keeps within the bound, together they do not."""
+    hold = f"{sys.executable} -c 'import time; held = b\"x\" * 90_000_000; time.sleep(60)'"
+    error = await failure(run(f"{hold} & {hold} & {hold}", memory_limit=200 << 20), OutOfBounds)
+    assert str(error) == "it needs more memory than the 200 MiB that a worker gives it"
+
+
+async def test_folder_is_bounded(run):
+    """However many files it takes."""
+    filler = "n=0; while :; do n=$((n + 1)); head -c 100000 /dev/zero > file$n; sleep 0.02; done"
+    error = await failure(run(filler, folder_limit=1_000_000), OutOfBounds)
+    assert str(error) == "it stored more than the 977 KiB of disk that a worker gives it"

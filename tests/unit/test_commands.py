@@ -21,6 +21,8 @@ NOT_ON_THE_WIRE = {
     errors.ProgramFailed: "travels as the kind of a Failure",
     errors.ProgramHung: "travels as the kind of a Failure",
     errors.OutputTooLarge: "travels as the kind of a Failure",
+    errors.OutOfBounds: "travels as the kind of a Failure",
+    errors.WorkerFull: "travels as the kind of a Failure",
     errors.ServerUnreachable: "is raised by who finds no server to tell it",
     errors.LedgerError: "is a bug of the server, and crosses as HaGoopError",
 }

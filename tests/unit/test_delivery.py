@@ -24,8 +24,8 @@ from hagoop.delivery import (
 from hagoop.errors import HaGoopError, JobError, ProgramFailed, TransferFailed, WorkerLost, WorkerUnfit
 from hagoop.jobs import Assignment, AssignmentId, Counter, Finished, Phase, Program, RequestId
 from hagoop.keys import Order
-from hagoop.process import Ended
 from hagoop.sorting import Packed
+from hagoop.verdicts import Ended
 
 ENDED = Ended(0, 1.0, 0, (Counter("g", "n", 1),), "so far", "log")
 MAP = Assignment(

@@ -17,7 +17,7 @@ from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
 from hagoop import incoming, wire
-from hagoop.errors import BadMessage, TransferFailed
+from hagoop.errors import BadMessage, TransferFailed, WorkerFull
 from hagoop.frames import END_FRAME
 from hagoop.incoming import Incoming, LineFile, PieceList, SliceFiles, SliceList, nth_newline
 from hagoop.jobs import Piece
@@ -120,6 +120,28 @@ def test_line_is_found_however_its_bytes_come(tmp_path, texts, closed, cuts, dat
         file.end(None)
     file.close()
     assert found == [wanted]
+
+
+def test_lines_that_do_not_fit_are_refused_and_those_that_do_are_there(tmp_path):
+    """A worker with little disk does what it can."""
+    lines = LineFile(tmp_path / "lines", limit=5)
+    lines.write(b"on")
+    with pytest.raises(WorkerFull, match=r"^its lines need more than the 5 bytes of disk that this"):
+        lines.write(b"e\ntwo\n")
+    lines.end(Failure(WorkerFull("no room")))
+    _, found = start(lines.find_line(0, 8, 1))
+    assert found == [4]
+    assert error_of(start(lines.find_line(4, 8, 1))[1]) == "WorkerFull: no room"
+    lines.close()
+
+
+def test_slices_that_do_not_fit_are_refused(tmp_path):
+    """Before their bytes are written."""
+    slices = SliceFiles(tmp_path, limit=5)
+    slices.write(packed(b"a\nb\n"))
+    with pytest.raises(WorkerFull):
+        slices.write(packed(b"c\nd\n"))
+    slices.end(None)
 
 
 def test_line_is_found_as_soon_as_it_is_there(lines):

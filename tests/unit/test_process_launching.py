@@ -11,8 +11,9 @@ from zope.interface import implementer
 
 from hagoop.feeding import Feed, Feeder
 from hagoop.jobs import Assignment, AssignmentId, Phase, Piece, Program, RequestId
-from hagoop.launching import Launcher, find_launcher, run_environment
-from hagoop.process import Stillness, end_last_line, in_units
+from hagoop.launching import Bounds, place_argv, run_environment
+from hagoop.process import Stillness
+from hagoop.verdicts import end_last_line, in_units
 
 PIECE = Piece("books/a\udcff.txt", 100, 150, 7, 4096, 2000)
 PROGRAM = Program("cat", "cat", env=(("LANG", "de"), ("TZ", "CET"), ("HAGOOP_PHASE", "mine")))
@@ -128,22 +129,15 @@ def test_feeder_ends_when_the_reactor_lets_go(feed):
     assert (feeder.logPrefix(), feeder.fileno()) == ("feed", -1)
 
 
-def test_folder_session_and_bound_come_first():
-    """With setsid and without; the bound in the blocks of POSIX, rounded up."""
-    plain = 'cd "$1" || exit 126; unset PWD OLDPWD; shift; exec "$@"'
-    bound = 'cd "$1" || exit 126; unset PWD OLDPWD; ulimit -f 3 2>/dev/null; shift; exec "$@"'
-    shell, rest = ("/bin/sh", "-c"), ("sh", "/f", "m", "x")
-    assert Launcher("/s").argv(("m", "x"), Path("/f"), 0) == ("/s", *shell, plain, *rest)
-    assert Launcher(None).argv(("m", "x"), Path("/f"), 1500) == (*shell, bound, *rest)
-
-
-def test_launcher_is_what_the_path_holds(tmp_path):
-    """A path without setsid is known by its lack."""
-    assert find_launcher(str(tmp_path)) == Launcher(None)
-    there = tmp_path / "setsid"
-    there.write_text("#!/bin/sh\n")
-    there.chmod(0o755)
-    assert find_launcher(f"{tmp_path}:") == Launcher(str(there))
+def test_folder_and_bounds_come_first():
+    """Bounds in the blocks and kibibytes of POSIX, rounded up; the environment has no folder."""
+    rest = ("sh", "/f", "m", "x")
+    unbounded = 'cd "$1" || exit 126; unset PWD OLDPWD; shift; exec "$@"'
+    assert place_argv(("m", "x"), Path("/f"), Bounds()) == ("/bin/sh", "-c", unbounded, *rest)
+    _, _, script, *words = place_argv(("m", "x"), Path("/f"), Bounds(1500, 4096, 99))
+    bounds = "ulimit -f 3 2>/dev/null; ulimit -d 4 2>/dev/null; "
+    assert f"; {bounds}ulimit -u 99 2>/dev/null || ulimit -p 99 2>/dev/null; shift; " in script
+    assert tuple(words) == rest
 
 
 def test_environment_of_a_map_run():

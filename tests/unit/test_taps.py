@@ -81,6 +81,8 @@ def test_worker_has_defaults(home: Path) -> None:
         name=config.name,
         state=home / "hagoop/worker",
         nice=0,
+        memory_bytes=0,
+        disk_bytes=0,
         allow_root=False,
         leave_with_server=False,
     )
@@ -89,13 +91,15 @@ def test_worker_has_defaults(home: Path) -> None:
 
 def test_worker_takes_its_options(home: Path) -> None:
     """All of them."""
-    words = "--server a,b:1 --slots 3 --name n --state s --nice 5"
+    words = "--server a,b:1 --slots 3 --name n --state s --nice 5 --memory 2G --disk 1k"
     assert worker(*words.split(), "--allow-root", "--leave-with-server") == WorkerConfig(
         servers=("tcp:a:9470", "tcp:b:1"),
         slots=3,
         name="n",
         state=home / "s",
         nice=5,
+        memory_bytes=2 << 30,
+        disk_bytes=1024,
         allow_root=True,
         leave_with_server=True,
     )
