@@ -118,9 +118,12 @@ class Fail(Command):
 
 
 class Leaving(Command):
-    """Worker: nothing new, please; ``unbegun`` is given back."""
+    """Worker: nothing new, please; ``unbegun``, and what lies behind the ``stops``, is given back."""
 
-    arguments: ClassVar = [(b"unbegun", Value(tuple[jobs.AssignmentId, ...]))]
+    arguments: ClassVar = [
+        (b"unbegun", Value(tuple[jobs.AssignmentId, ...])),
+        (b"stops", Value(tuple[jobs.Stop, ...])),
+    ]
     response: ClassVar[list[Any]] = []
 
 

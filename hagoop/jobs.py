@@ -190,6 +190,14 @@ class Held:
 
 
 @frozen
+class Stop:
+    """Where a worker that leaves ends an assignment in hand."""
+
+    id: AssignmentId
+    end: int
+
+
+@frozen
 class Seen:
     """One slot's line of a Beat: the job in hand, announced, and how far it is.
 

@@ -23,6 +23,7 @@ from hagoop.jobs import (
     Seen,
     SessionId,
     State,
+    Stop,
     WorkerId,
     WorkerStatus,
 )
@@ -123,11 +124,16 @@ class Scheduler:
         log.info("worker {name} left, failed: {failed}", name=session.name, failed=failed)
         self.enact(decisions)
 
-    def give_notice(self, session: Session, unbegun: Sequence[AssignmentId]) -> None:
+    def give_notice(
+        self, session: Session, unbegun: Sequence[AssignmentId], stops: Sequence[Stop]
+    ) -> None:
         """A worker says that it will leave, and hands back what it has not begun."""
         self.ledger.worker_leaves(session.id)
         for each in unbegun:
             self.give_back(session, each)
+        for stop in stops:
+            if stop.id in session.leases:
+                self._taken_back(stop.end, stop.id)
 
     def give_back(self, session: Session, assignment: AssignmentId) -> None:
         """A worker has dropped an assignment."""

@@ -20,6 +20,7 @@ from hagoop.jobs import (
     Kept,
     RequestId,
     Seen,
+    Stop,
     Submission,
     WorkerId,
 )
@@ -168,10 +169,12 @@ class ServerLink(Link):
         return {}
 
     @commands.Leaving.responder
-    def leaving(self, unbegun: tuple[AssignmentId, ...]) -> dict[str, object]:
+    def leaving(
+        self, unbegun: tuple[AssignmentId, ...], stops: tuple[Stop, ...]
+    ) -> dict[str, object]:
         """``Leaving``."""
         self._worker.leaving = True
-        self._desk.scheduler.give_notice(self._worker.session, unbegun)
+        self._desk.scheduler.give_notice(self._worker.session, unbegun, stops)
         return {}
 
     @commands.Upload.responder

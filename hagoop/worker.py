@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from attrs import define, evolve, field
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, succeed
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.interfaces import (
     IAddress,
@@ -33,7 +33,7 @@ from hagoop.disk import StateLock, lock_state
 from hagoop.errors import BLAMED_KINDS, HaGoopError, WorkerLost
 from hagoop.experience import JobSizer
 from hagoop.interfaces import IWorkerReactor
-from hagoop.jobs import Assignment, AssignmentId, Failure, Finished, Kept, Phase, RequestId
+from hagoop.jobs import Assignment, AssignmentId, Failure, Finished, Kept, Phase, RequestId, Stop
 from hagoop.links import Link
 from hagoop.options import WorkerConfig
 from hagoop.piecework import Work
@@ -48,6 +48,8 @@ ROUND_TRIP_SECONDS = 0.05
 FIRST_RETRY_SECONDS = 0.5
 MOST_RETRY_SECONDS = 30.0
 AFTER_FAILURE_SECONDS = 1.0
+LEAVE_SECONDS = 5.0
+"""How long a worker that leaves goes on with the jobs in hand."""
 MOST_REFUSED_SECONDS = 8.0
 """A server drops who has not joined within ten seconds."""
 
@@ -167,6 +169,7 @@ class Worker:
     _quiet: float = 0.0
     _refusals: int = 0
     _stopping: bool = False
+    _idle: "Deferred[None] | None" = None
 
     # The connection
 
@@ -233,6 +236,7 @@ class Worker:
         if link is self.link:
             self.link = None
             self._unbegun.clear()
+            self._rest()
             log.info("the server is gone; {count} assignments go on", count=len(self.works))
             self.lost()
 
@@ -304,6 +308,8 @@ class Worker:
         settling: Deferred[None] = succeed(None)
         while not self._stopping:
             assignment = await asked
+            if self._stopping:
+                return
             end = self._unbegun.pop(assignment.id, None)
             if end is None:
                 # Cancelled since, or leased over a connection that broke: it is somebody else's now.
@@ -318,7 +324,8 @@ class Worker:
             settling = Deferred.fromCoroutine(self._settle(work))
             if work.failed:
                 await settling
-            asked = ahead.ask()
+            if not self._stopping:
+                asked = ahead.ask()
 
     def _ask_for(self, number: int) -> "Deferred[Assignment]":
         asked = Deferred.fromCoroutine(self._ask(number))
@@ -359,6 +366,8 @@ class Worker:
             failure = await work.settle()
         finally:
             self.works.pop(work.id, None)
+            if not self.works:
+                self._rest()
         if failure is not None:
             await self._report(failure)
 
@@ -398,13 +407,38 @@ class Worker:
 
     # The end
 
+    def _rest(self) -> None:
+        """Nothing is in hand, or nobody there to take it."""
+        if self._idle is not None and not self._idle.called:
+            self._idle.callback(None)
+
+    def _say_leaving(self) -> None:
+        """Give back all but the jobs in hand."""
+        begun = [each for each in self.works.values() if each.job_end > each.assignment.start]
+        waiting = [each.id for each in self.works.values() if each not in begun]
+        stops = tuple(Stop(each.id, each.take_back(0)) for each in begun)
+        if self.link is not None:
+            unbegun = (*self._unbegun, *waiting)
+            self.link.tell(commands.Leaving, unbegun=unbegun, stops=stops)
+        for each in waiting:
+            Deferred.fromCoroutine(self.works[each].cancel("the worker leaves"))
+
+    async def _end_jobs_in_hand(self) -> None:
+        """Commit them, if that fits the grace and there is somebody to commit them to."""
+        if not self.works or self.link is None:
+            return
+        self._idle = Deferred()
+        self._idle.addTimeout(LEAVE_SECONDS, self.reactor)
+        with suppress(TimeoutError):
+            await self._idle
+
     async def stop(self) -> None:
-        """Say that we leave, and end all programs."""
+        """Say that we leave, see the jobs in hand through, and end all programs."""
         self._stopping = True
+        self._say_leaving()
+        await self._end_jobs_in_hand()
         if self._beats is not None and self._beats.running:
             self._beats.stop()
-        if self.link is not None:
-            self.link.tell(commands.Leaving, unbegun=tuple(self._unbegun))
         works = list(self.works.values())
         await DeferredList([Deferred.fromCoroutine(each.cancel("the worker leaves")) for each in works])
         waiting: list[Deferred[Any]] = [*self._asks, *self._slots]

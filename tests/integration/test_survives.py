@@ -172,3 +172,45 @@ def test_stopped_in_the_middle_leaves_nothing(cluster: Cluster) -> None:
         each.wait()
     assert time.monotonic() - began < END_SECONDS / 2
     assert not list(cluster.folder.glob("*/*.pid"))
+
+
+TRACE = f"""#!{sys.executable}
+import os, sys, time
+with open(sys.argv[1], "a") as trace:
+    for line in sys.stdin.buffer:
+        time.sleep(0.01)
+        trace.write(line.decode())
+        sys.stdout.buffer.write(line.upper())
+"""
+
+
+def test_worker_that_leaves_sees_its_job_through(cluster: Cluster) -> None:
+    """SIGTERM: what it has begun it commits, so that no line is mapped twice; the rest is another's."""
+    trace = cluster.folder / "trace"
+    (cluster.at / "trace.py").write_text(TRACE)
+    mapper = f"{sys.executable} trace.py {trace}"
+    client = cluster.begin("run", "input", "--mapper", mapper, "--reducer", KEYS)
+    until(lambda: is_in_the_middle(cluster))
+    cluster.workers[0].term()
+    cluster.workers[0].wait()
+    finish(cluster, client)
+    assert sorted(trace.read_bytes().splitlines()) == sorted(TEXT.splitlines())
+    [left] = cluster.ask("workers")
+    assert left["name"] == "worker-2"
+    assert not cluster.server.said("left, failed: True")
+
+
+def test_worker_that_cannot_end_its_job_in_time_ends_it(cluster: Cluster) -> None:
+    """The grace is over: its lines are another's, and nothing is left of its program."""
+    gate = cluster.folder / "gate"
+    gate.touch()
+    closed = f"while [ -e {gate} ]; do sleep 0.05; done; exec {SLOW}"
+    client = cluster.begin("run", "input", "--mapper", closed, "--reducer", KEYS)
+    until(lambda: len([each for each in cluster.ask("workers") if each["doing"] != "idle"]) == 2)
+    began = time.monotonic()
+    cluster.workers[0].term()
+    cluster.workers[0].wait()
+    assert time.monotonic() - began < END_SECONDS / 2
+    gate.unlink()
+    finish(cluster, client)
+    assert cluster.ask("status")["failures"] == 0

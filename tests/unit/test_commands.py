@@ -58,6 +58,7 @@ VALUES: dict[bytes, Any] = {
     b"job": jobs.Finished(ID, REQUEST, jobs.Phase.MAP, 0, 3, 5, "1", "d", 9, 1.0, 0.5, status="so far"),
     b"failure": jobs.Failure(ID, 3, 5, "PROGRAM_FAILED", "it ended with exit status 1", 0.5, "oh\n"),
     b"unbegun": (ID,),
+    b"stops": (jobs.Stop(ID, 7),),
     b"submission": jobs.Submission(PROGRAM, (jobs.Source("server", NAME),), "a label"),
     b"requests": (STATUS, STATUS),
     b"status": STATUS,

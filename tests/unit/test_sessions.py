@@ -37,6 +37,7 @@ from hagoop.jobs import (
     Seen,
     Source,
     State,
+    Stop,
     Submission,
 )
 from hagoop.journal import MemoryJournal
@@ -60,7 +61,7 @@ OF_WORKERS: list[tuple[type[commands.Command], dict[str, Any]]] = [
     (commands.Beat, {"seen": ()}),
     (commands.Commit, {"job": JOB}),
     (commands.Fail, {"failure": FAILURE}),
-    (commands.Leaving, {"unbegun": ()}),
+    (commands.Leaving, {"unbegun": (), "stops": ()}),
 ]
 OF_CLIENTS: list[tuple[type[commands.Command], dict[str, Any]]] = [
     (commands.Upload, {"digest": "", "size": 1}),
@@ -514,7 +515,7 @@ def test_late_commit_changes_nothing(site):
     site.submit(client)
     assignment = site.ask(worker)
     job = site.job(assignment)
-    site.call(worker, commands.Leaving, unbegun=(assignment.id,))
+    site.call(worker, commands.Leaving, unbegun=(assignment.id,), stops=())
     again = site.ask(other)
     assert again.start == assignment.start
     assert site.commit(worker, job) == (False, -1)
@@ -634,7 +635,7 @@ def test_worker_that_leaves_gets_nothing_more(site):
     client = site.client()
     site.submit(client)
     begun, unbegun = site.ask(worker), site.ask(worker)
-    assert site.call(worker, commands.Leaving, unbegun=(unbegun.id,)) == {}
+    assert site.call(worker, commands.Leaving, unbegun=(unbegun.id,), stops=()) == {}
     assert not site.ask_for(worker, commands.Ask, slot=0).called
     assert site.ask(other).start == unbegun.start
     assert site.commit(worker, site.job(begun))[0]
@@ -645,12 +646,24 @@ def test_worker_that_leaves_gets_nothing_more(site):
     assert len(site.call(client, commands.Workers, skip=0)["workers"]) == 1
 
 
+def test_worker_that_leaves_gives_back_what_is_behind_its_job(site):
+    """The job in hand is still its own, and counts."""
+    worker, other = site.worker(), site.worker()
+    site.submit(site.client())
+    begun = site.ask(worker)
+    stop = Stop(begun.id, begun.start + 1)
+    site.call(worker, commands.Leaving, unbegun=(), stops=(stop,))
+    assert site.ask(other).start == begun.start + 1
+    assert site.commit(worker, site.job(begun, end=begun.start + 1)) == (True, -1)
+
+
 def test_nobody_gives_back_what_another_holds(site):
     """An assignment is its holder's."""
     worker, other = site.worker(), site.worker()
     site.submit(site.client())
     assignment = site.ask(worker)
-    site.call(other, commands.Leaving, unbegun=(assignment.id,))
+    stop = Stop(assignment.id, assignment.start + 1)
+    site.call(other, commands.Leaving, unbegun=(assignment.id,), stops=(stop,))
     site.call(other, commands.Fail, failure=evolve(FAILURE, id=assignment.id))
     assert site.commit(worker, site.job(assignment)) == (True, -1)
 

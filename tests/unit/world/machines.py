@@ -16,6 +16,7 @@ from hagoop.jobs import (
     Held,
     Phase,
     Seen,
+    Stop,
 )
 from hagoop.runs import RunWriter
 from world.assignments import Failed, KeyWork, LineWork, MergeWork, Result, read_work
@@ -182,7 +183,7 @@ class Machine:
         self.world.died(self)
 
     def leave(self) -> None:
-        """Say so, give back what has not begun, finish nothing, go."""
+        """Say so, give back what has not begun, finish what is in hand if there is time, go."""
         self.leaving = True
         if self.peer is None:
             return
@@ -190,7 +191,8 @@ class Machine:
         for each in unbegun:
             self.works.pop(each).fail(Dropped())
         server, peer = self.peer.server, self.peer
-        peer.send(server.scheduler.give_notice, peer.session, unbegun)
+        stops = [Stop(each.id, each.take_back(0)) for each in self.works.values()]
+        peer.send(server.scheduler.give_notice, peer.session, unbegun, stops)
         self.life.callLater(2 * self.random.random(), self._go, peer)
 
     def _go(self, peer: Peer) -> None:
