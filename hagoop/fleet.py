@@ -12,6 +12,7 @@ from hagoop.jobs import Finished, Phase, RequestId, SessionId, WorkerId
 from hagoop.leases import Lease, Session
 from hagoop.progress import Progress
 from hagoop.requests import Request
+from hagoop.standing import Standing
 
 REFIT_SECONDS = 10.0
 SUPPLY_SECONDS = 0.1
@@ -27,6 +28,7 @@ class Fleet:
     records: dict[WorkerId, Record] = field(factory=dict)
     sessions: dict[SessionId, Session] = field(factory=dict)
     prior: Prior = field(factory=Prior)
+    standings: dict[WorkerId, Standing] = field(factory=dict)
     _fitted: float = -inf
     _supplies: dict[tuple[RequestId, Phase], tuple[float, float]] = field(factory=dict)
 
@@ -47,6 +49,38 @@ class Fleet:
         del self.sessions[session.id]
         self.records[session.worker].left(now, failed=failed)
         self._supplies.clear()
+
+    @property
+    def slots(self) -> int:
+        """How many programs all workers together run at a time."""
+        return sum(each.slots for each in self.sessions.values())
+
+    def standing(self, worker: WorkerId) -> Standing:
+        """A worker's failures, to be added to."""
+        return self.standings.setdefault(worker, Standing())
+
+    def seconds_aside(self, session: Session, now: float) -> float:
+        """How long a worker is still put aside; never while there is no other to do its work."""
+        seconds = self.standing(session.worker).seconds_aside(now)
+        return seconds if seconds and self._others_serve(session, now) else 0.0
+
+    def _others_serve(self, session: Session, now: float) -> bool:
+        others = (each for each in self.sessions.values() if each is not session)
+        return any(
+            not each.leaving and not self.standing(each.worker).seconds_aside(now) for each in others
+        )
+
+    def is_ready(self, session: Session, now: float) -> bool:
+        """Whether a worker may have more work now; one on trial gets one piece at a time."""
+        if session.stalled or session.leaving or self.seconds_aside(session, now):
+            return False
+        return not (session.leases and self.standing(session.worker).is_on_trial)
+
+    def program_failed(self, session: Session, request: Request, phase: Phase, now: float) -> None:
+        """A program failed on a worker, where others may have shown that it can be done."""
+        others = (worker for kind, worker in request.paces if kind is phase and worker != session.worker)
+        succeed = any(request.paces[phase, each].speed is not None for each in others)
+        self.standing(session.worker).failed(now, others_succeed=succeed)
 
     @property
     def connected(self) -> list[WorkerId]:
@@ -90,6 +124,7 @@ class Fleet:
         record, pace = self.records[session.worker], lease.request.pace(session.worker, phase)
         pace.observe(weight, job.seconds, job.overhead_seconds)
         record.delivered(now)
+        self.standing(session.worker).delivered()
         session.stalled = False
         rivals = self._paces(lease.request, phase)
         if len(rivals) > 1 and pace.speed:

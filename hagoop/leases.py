@@ -62,7 +62,10 @@ Decision = Cancel | TakeBack | Close | PhaseEnded | ProgramBroken | NobodyFit
 
 @define(eq=False)
 class Session:
-    """A connected worker."""
+    """A connected worker.
+
+    :ivar heard: when its last Beat came; it says one every few seconds even when it is idle.
+    """
 
     id: SessionId
     worker: WorkerId
@@ -71,8 +74,12 @@ class Session:
     slots: int
     since: float
     leases: set[AssignmentId] = field(factory=set)
+    heard: float = field(init=False)
     stalled: bool = False
     leaving: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.heard = self.since
 
     @property
     def is_free(self) -> bool:
@@ -116,6 +123,14 @@ class Lease:
         self.moved = now
         self.session.stalled = True
         self.progress.history(self.stretch.front).misses = self.misses
+
+    def ask_back(self, end: int) -> list[TakeBack]:
+        """Whether its holder will stop at ``end``; not asked twice, nor while a copy runs."""
+        end = max(end, self.job_end, self.stretch.front + 1)
+        if end >= self.stretch.end or self.asked_back or not self.is_alone:
+            return []
+        self.asked_back = True
+        return [TakeBack(self.session.id, self.id, end)]
 
     @property
     def open_weight(self) -> int:

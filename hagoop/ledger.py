@@ -30,6 +30,7 @@ from hagoop.leases import Cancel, Decision, Lease, NobodyFit, PhaseEnded, Progra
 from hagoop.progress import History, Progress, Scale, Stretch
 from hagoop.ranges import Range
 from hagoop.requests import Request
+from hagoop.shares import Shares
 from hagoop.tail import Tail
 
 
@@ -140,7 +141,7 @@ class Ledger:
     def lease_next(self, session: SessionId, now: float) -> Lease | None:
         """What this worker should do next, if there is anything for it."""
         asking = self.fleet.sessions[session]
-        if asking.stalled or asking.leaving:
+        if not self.fleet.is_ready(asking, now):
             return None
         self.fleet.refit(now)
         for request in self._by_share():
@@ -149,7 +150,7 @@ class Ledger:
                 continue
             lease = self._lease_untouched(asking, request, progress, now)
             # One that asks ahead of its need gets no copy: it could not begin at once.
-            if lease is None and asking.is_free:
+            if lease is None and asking.is_free and not self.fleet.standing(asking.worker).is_on_trial:
                 lease = self._lease_copy(asking, request, progress, now)
             if lease:
                 return lease
@@ -166,6 +167,8 @@ class Ledger:
             return None
         asking = self.fleet.asking(session, request, progress.phase, now)
         weight = policy.lease_weight(asking, self.fleet.supply(request, progress, now))
+        if self.fleet.standing(session.worker).is_on_trial:
+            weight = 1
 
         def refuses(history: History) -> bool:
             return request.refuses(session.worker, self.fleet.connected, history)
@@ -306,6 +309,7 @@ class Ledger:
             return []
         history = lease.progress.history(head)
         request.failed(failure, worker, history)
+        self.fleet.program_failed(lease.session, request, lease.progress.phase, now)
         if request.is_hopeless(failure, history, len(self.fleet.sessions)):
             return [ProgramBroken(request.id, lease.progress.phase, failure, len(history.failed_by))]
         return []
@@ -330,7 +334,8 @@ class Ledger:
 
     def review(self, now: float) -> list[Decision]:
         """What has stalled, and what idle workers should copy or take over."""
-        return Tail(self.fleet, self.leases, now).review(self.requests.values())
+        tail = Tail(self.fleet, self.leases, now).review(self.requests.values())
+        return [*tail, *Shares(self.fleet, self.leases).review(self.requests.values())]
 
     def leases_of(self, request: Request) -> list[Lease]:
         """All leases of a request."""

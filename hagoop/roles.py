@@ -33,6 +33,8 @@ from hagoop.scheduler import Leased, Scheduler
 
 log = Logger()
 T = TypeVar("T")
+DEAD_SECONDS = 12.0
+"""A session silent for so long, two Beats of an idle worker and more, keeps no identity."""
 LIST_PAGE = 20
 WORKERS_PAGE = 100
 PAGE_BYTES = 60_000
@@ -53,17 +55,24 @@ class Desk:
     web_port: Callable[[], int]
 
     def identify(self, wanted: str, process: str) -> WorkerId:
-        """The identity for a worker: its own, or a fresh one if a live session has it.
+        """The identity for a worker: its own, or a fresh one if another that lives has it.
 
-        The same process coming back replaces its session, of which we have not heard the end yet.
+        A session of which nothing is heard any more is replaced, and so is one of the same process,
+        which has come back before we noticed that it was gone.
         """
         live = self.scheduler.ledger.fleet.live_session(WorkerId(wanted)) if wanted else None
         if live is not None and live.process == process:
-            worker = self.scheduler.workers[live.id]
-            self.scheduler.leave(live, failed=False)
-            worker.close("its process has come back")
-            live = None
-        return WorkerId(wanted) if wanted and live is None else WorkerId(secrets.token_hex(8))
+            self._replace(live, "its process has come back", failed=False)
+        elif live is not None and self.clock.seconds() - live.heard > DEAD_SECONDS:
+            self._replace(live, "its identity has come back, and it is silent", failed=True)
+        elif live is not None:
+            wanted = ""
+        return WorkerId(wanted or secrets.token_hex(8))
+
+    def _replace(self, session: Session, reason: str, *, failed: bool) -> None:
+        worker = self.scheduler.workers[session.id]
+        self.scheduler.leave(session, failed=failed)
+        worker.close(reason)
 
 
 @implementer(IWorker)

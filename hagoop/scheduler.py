@@ -217,8 +217,9 @@ class Scheduler:
 
     def beat(self, session: Session, seen: Sequence[Seen]) -> None:
         """How far a worker's jobs are."""
+        session.heard = now = self.clock.seconds()
         for each in seen:
-            self.ledger.line_seen(session.id, each, self.clock.seconds())
+            self.ledger.line_seen(session.id, each, now)
 
     # What jobs come to
 
@@ -359,6 +360,8 @@ class Scheduler:
         doing = ", ".join(_doing(each) for each in held[:MOST_SHOWN])
         if len(held) > MOST_SHOWN:
             doing += f" and {len(held) - MOST_SHOWN} more"
+        if aside := fleet.seconds_aside(session, now):
+            doing = f"put aside for {aside:.0f} s: programs fail on it that others run"
         shown = WorkerStatus(
             id=session.worker,
             name=session.name,

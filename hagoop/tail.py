@@ -11,7 +11,7 @@ from attrs import frozen
 from hagoop import policy
 from hagoop.fleet import Fleet
 from hagoop.jobs import AssignmentId
-from hagoop.leases import Close, Decision, Lease, Session, TakeBack
+from hagoop.leases import Close, Decision, Lease, Session
 from hagoop.progress import Progress
 from hagoop.requests import Request
 
@@ -47,7 +47,7 @@ class Tail:
         if lease.misses >= policy.MISSES_TO_CLOSE and not lease.is_alone:
             return [Close(lease.session.id, "it missed three deadlines and a copy runs")]
         lease.stretch.wants_copy = len(lease.stretch.holders) < policy.MOST_COPIES
-        return self._ask_back(lease, max(lease.job_end, lease.stretch.front + 1))
+        return [*lease.ask_back(lease.job_end)]
 
     def _is_waiting(self, lease: Lease) -> bool:
         """Whether it was asked for ahead of need: its session has begun as much as it has slots."""
@@ -55,12 +55,6 @@ class Tail:
             return False
         begun = [each for each in lease.session.leases if self.leases[each].job_end]
         return len(begun) >= lease.session.slots
-
-    def _ask_back(self, lease: Lease, end: int) -> list[Decision]:
-        if end >= lease.stretch.end or lease.asked_back or not lease.is_alone:
-            return []
-        lease.asked_back = True
-        return [TakeBack(lease.session.id, lease.id, end)]
 
     def _help_one(self, request: Request, progress: Progress) -> list[Decision]:
         """Give the fastest idle worker the end, or a copy, of the lease that will end last."""
@@ -83,9 +77,8 @@ class Tail:
         taken = int(policy.weight_to_take_back(seen, speed, start))
         if taken:
             end = progress.scale.advance(lease.stretch.front, lease.open_weight - taken)
-            decisions = self._ask_back(lease, max(end, lease.job_end))
-            if decisions:
-                return decisions
+            if decisions := lease.ask_back(end):
+                return [*decisions]
         if helper.worker != lease.session.worker and policy.is_worth_copying(seen, speed, start):
             lease.stretch.wants_copy = True
         return []

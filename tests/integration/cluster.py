@@ -248,14 +248,19 @@ class Cluster:
             self.add_worker(*options)
         self.await_workers()
 
-    def add_worker(self, *options: str, prefix: Sequence[str] = (), **env: str) -> Part:
-        """Start one more; ``env`` is added to its environment."""
+    def add_worker(
+        self, *options: str, prefix: Sequence[str] = (), identity: str = "", **env: str
+    ) -> Part:
+        """Start one more; ``env`` is added to its environment, ``identity`` is in its state folder."""
         name = f"worker-{len(self.workers) + 1}"
         words = ["--server", self.address, "--name", name]
         slots = () if "--slots" in options else ("--slots", "1")
         part = self._part(name, [*words, *slots, *options])
         part.env.update(env)
         part.prefix = list(prefix)
+        if identity:
+            (part.folder / "state").mkdir()
+            (part.folder / "state" / "identity").write_text(identity)
         part.start()
         self.workers.append(part)
         return part

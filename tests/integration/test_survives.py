@@ -214,3 +214,27 @@ def test_worker_that_cannot_end_its_job_in_time_ends_it(cluster: Cluster) -> Non
     gate.unlink()
     finish(cluster, client)
     assert cluster.ask("status")["failures"] == 0
+
+
+def test_machines_imaged_from_one_disk_are_told_apart(cluster: Cluster) -> None:
+    """Twelve with one identity: the first keeps it, all others store their own and keep that."""
+    for each in cluster.workers:
+        each.term()
+        each.wait()
+    identity = (cluster.workers[0].folder / "state" / "identity").read_text()
+    clones = [cluster.workers[0]]
+    clones[0].start()
+    until(lambda: len(cluster.ask("workers")) == 1)
+    for _ in range(11):
+        clones.append(cluster.add_worker(identity=identity))
+    until(lambda: len(cluster.ask("workers")) == 12)
+    ran = cluster.request(*RUN)
+    assert differ(ran.stdout, expected(cluster)) == ""
+    known = {each["name"]: each["id"] for each in cluster.ask("workers")}
+    assert len(set(known.values())) == 12
+    assert known["worker-1"] == identity.strip()
+    clones[5].term()
+    clones[5].wait()
+    clones[5].start()
+    until(lambda: len(cluster.ask("workers")) == 12)
+    assert {each["name"]: each["id"] for each in cluster.ask("workers")} == known

@@ -17,10 +17,10 @@ PURE = """
     slices cells
     jobs
     experience progress
-    policy requests
+    policy requests standing
     leases
     fleet
-    tail
+    tail shares
     ledger
 """
 """From the bottom; a file may import from the lines above its own."""

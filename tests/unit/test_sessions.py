@@ -45,7 +45,7 @@ from hagoop.leases import TakeBack
 from hagoop.ledger import Ledger
 from hagoop.links import Link
 from hagoop.memory_spool import MemorySpool
-from hagoop.roles import Desk, one_message
+from hagoop.roles import DEAD_SECONDS, Desk, one_message
 from hagoop.scheduler import Scheduler
 from hagoop.sessions import ServerFactory
 
@@ -365,6 +365,29 @@ def test_clone_of_a_live_worker_gets_an_identity_of_its_own(site):
     assert other not in ("", identity)
     assert not site.wires.is_closed(first)
     assert len(site.scheduler.workers) == 2
+
+
+def test_silent_session_loses_its_identity_to_one_that_lives(site):
+    """The machine lost its power and is back; what it left behind is a loss on its record."""
+    first = site.connect()
+    identity = site.join(first, process="one")["identity"]
+    site.wires.advance(DEAD_SECONDS + 1)
+    assert not site.wires.is_closed(first)
+    assert site.join(site.connect(), identity=identity, process="two")["identity"] == identity
+    site.wires.settle()
+    assert site.wires.is_closed(first)
+    [record] = site.scheduler.ledger.fleet.records.values()
+    assert record.failures == 1
+
+
+def test_idle_session_that_beats_keeps_its_identity(site):
+    """However long it has had nothing to do."""
+    first = site.connect()
+    identity = site.join(first, process="one")["identity"]
+    for _ in range(5):
+        site.wires.advance(5)
+        site.call(first, commands.Beat, seen=())
+    assert site.join(site.connect(), identity=identity, process="two")["identity"] != identity
 
 
 def test_process_that_comes_back_replaces_its_session(site):

@@ -320,12 +320,17 @@ class Machine:
         while len(work.commits) >= COMMITS_IN_FLIGHT:
             await work.commits.pop(0)
         sending = Deferred.fromCoroutine(self._commit(work, job, data))
-        # Not at once: the work waits for this very Deferred.
-        sending.addErrback(lambda reason: self.life.callLater(0, work.fail, reason.value) and None)
+        sending.addErrback(lambda reason: self._uncommitted(work, reason.value))
         work.commits.append(sending)
         if self.trouble("die"):
             self.die()
             await Deferred()
+
+    def _uncommitted(self, work: Work, error: Exception) -> None:
+        if work.error is None:
+            work.error = error
+        # Not at once: the work may wait for this very commit.
+        self.life.callLater(0, work.fail, error)
 
     def _beat(self, work: Work) -> None:
         if self.peer is not None and self.random.random() < 0.8:
