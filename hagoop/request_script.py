@@ -1,7 +1,6 @@
 """``hagoop-request``: submit requests, follow them, fetch answers."""
 
 import sys
-import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -44,9 +43,10 @@ def _run(call: Call) -> int:
     from twisted.internet.error import ReactorNotRunning
 
     from hagoop import following
+    from hagoop.awake import install_awake_clock
 
     reactor_: Any = reactor  # The installed reactor, whose kind is not known before.
-    reactor_.seconds = time.monotonic
+    install_awake_clock(reactor_)
     # Nothing but a signal ends the reactor before the request has come to its end.
     status = [INTERRUPTED]
 

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from typing import ClassVar, cast
 
 from twisted.application.service import IService
@@ -10,6 +9,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
+from hagoop.awake import install_awake_clock
 from hagoop.disk import lock_state
 from hagoop.interfaces import IServerReactor
 from hagoop.options import (
@@ -102,16 +102,15 @@ def makeService(options: Options, reactor: IServerReactor | None = None) -> ISer
     for endpoint in (config.listen, config.web):
         if not is_loopback(endpoint):
             log.warn("--insecure: {endpoint} is open to anybody who reaches it", endpoint=endpoint)
-    return make_server_service(reactor or _monotonic_reactor(), config)
+    return make_server_service(reactor or _awake_reactor(), config)
 
 
-def _monotonic_reactor() -> IServerReactor:
+def _awake_reactor() -> IServerReactor:
     """Twisted's reactor, whose own clock would follow every step of the wall clock."""
     from twisted.internet import reactor
 
-    found = cast(IServerReactor, reactor)
-    found.seconds = time.monotonic  # type: ignore[method-assign]
-    return found
+    install_awake_clock(reactor)  # type: ignore[arg-type]
+    return cast(IServerReactor, reactor)
 
 
 def main() -> None:

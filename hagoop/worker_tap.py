@@ -2,7 +2,6 @@
 
 import os
 import sys
-import time
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -11,6 +10,7 @@ from twisted.internet.endpoints import clientFromString
 from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
+from hagoop.awake import install_awake_clock
 from hagoop.disk import lock_state
 from hagoop.interfaces import IWorkerReactor
 from hagoop.options import (
@@ -124,16 +124,15 @@ def makeService(options: Options, reactor: IWorkerReactor | None = None) -> ISer
 
     if os.geteuid() == 0:
         log.warn("this worker runs the programs of requests as root")
-    return make_worker_service(reactor or _monotonic_reactor(), options.config)
+    return make_worker_service(reactor or _awake_reactor(), options.config)
 
 
-def _monotonic_reactor() -> IWorkerReactor:
+def _awake_reactor() -> IWorkerReactor:
     """Twisted's reactor, whose own clock would follow every step of the wall clock."""
     from twisted.internet import reactor
 
-    found = cast(IWorkerReactor, reactor)
-    found.seconds = time.monotonic  # type: ignore[method-assign]
-    return found
+    install_awake_clock(reactor)  # type: ignore[arg-type]
+    return cast(IWorkerReactor, reactor)
 
 
 def main() -> None:

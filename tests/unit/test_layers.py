@@ -28,8 +28,8 @@ PURE = """
 LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
-        answer_file answers arriving client containers delivery disk docket families feeding found grants
-        incoming inputs intake journal launching links memory_spool phases piecework process
+        answer_file answers arriving awake client containers delivery disk docket families feeding found
+        grants incoming inputs intake journal launching links memory_spool phases piecework process
         programs reading recovery reports roles rows scheduler sentences server sessions shipping
         showing sorting spool stored transfer verdicts web workbench worker
     """,
