@@ -83,6 +83,7 @@ class Docket:
     _keys: dict[str, RequestId] = field(factory=dict)
     _submitting: dict[str, list["Deferred[RequestId]"]] = field(factory=dict)
     _walls: dict[RequestId, float] = field(factory=dict)
+    _ended_walls: dict[RequestId, float] = field(factory=dict)
     _waiting: dict[RequestId, list["Deferred[None]"]] = field(factory=dict)
     _counts: dict[RequestId, "Callable[[], Deferred[None]]"] = field(factory=dict)
     _counting: dict[RequestId, "Deferred[None]"] = field(factory=dict)
@@ -288,9 +289,11 @@ class Docket:
             "digest": digest,
             "size": size,
             "counters": wire.to_plain(counters_of(account)),
+            "wall": self.wall(),
         }
         await self._record(request, "ended", fact)
         self.ended_facts[request] = digest, size
+        self._ended_walls[request] = self.wall()
         log.info("request {request} {state} {message}", request=request, state=state, message=message)
         self.forgotten_by_workers(request)
         # Whoever waits for the end may forget the request at once.
@@ -308,10 +311,12 @@ class Docket:
         if counting is not None:
             counting.cancel()
 
-    def found_ended(self, request: RequestId, state: State, digest: str, size: int) -> None:
+    def found_ended(self, request: RequestId, fact: Fact) -> None:
         """At recovery: this request had ended."""
+        digest, size = wire.from_plain(str, fact["digest"]), wire.from_plain(int, fact["size"])
         self.ended_facts[request] = digest, size
-        self._close(request, failed=state is not State.DONE)
+        self._ended_walls[request] = wire.from_plain(float, fact["wall"])
+        self._close(request, failed=fact["state"] != State.DONE)
         # The server may have stopped before it was done with this.
         Deferred.fromCoroutine(self._clear_runs(self.data[request])).addErrback(
             lambda reason: log.failure("clearing {request}", reason, request=request)
@@ -340,6 +345,7 @@ class Docket:
         self._walls.pop(request)
         self._counts.pop(request)
         self.ended_facts.pop(request, None)
+        self._ended_walls.pop(request, None)
         if int(request[1:]) == self._number:
             await self._keep_number(request)
         await self.journal.forget(request)
@@ -389,6 +395,10 @@ class Docket:
     def age(self, request: RequestId) -> float:
         """Seconds since it was submitted, restarts included."""
         return max(0.0, self.wall() - self._walls[request])
+
+    def kept(self, request: RequestId) -> float:
+        """Seconds since it ended, restarts included; 0 while it runs."""
+        return max(0.0, self.wall() - self._ended_walls.get(request, self.wall()))
 
     def status(self, account: Request) -> RequestStatus:
         """A request as clients see it."""

@@ -111,11 +111,10 @@ def _count(ledger: Ledger, story: Story) -> None:
 def _restore_ended(docket: Docket, data: RequestData, story: Story) -> None:
     if story.ended is None:
         return
-    state = State(story.ended["state"])
     for each in story.outputs(data.submission.program.last_phase, 0):
         data.answer.add(each)
-    docket.ledger.request_ended(story.request, state, story.ended["message"])
-    docket.found_ended(story.request, state, story.ended["digest"], story.ended["size"])
+    docket.ledger.request_ended(story.request, State(story.ended["state"]), story.ended["message"])
+    docket.found_ended(story.request, story.ended)
 
 
 def _restore_map(docket: Docket, data: RequestData, story: Story) -> None:

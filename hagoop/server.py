@@ -96,7 +96,7 @@ class Server:
         self.scheduler.start()
         for seconds, chore in (
             (KEEP_RECORDS_SECONDS, self.keep_records),
-            (SWEEP_SECONDS, self.forget_old),
+            (max(1.0, min(SWEEP_SECONDS, self.config.keep_seconds / 4)), self.forget_old),
         ):
             call = LoopingCall(chore)
             call.clock = self.reactor
@@ -115,9 +115,9 @@ class Server:
         self._changed.clear()
 
     async def forget_old(self) -> None:
-        """Forget requests that ended, and are older than ``--keep``."""
+        """Forget requests that ended longer ago than ``--keep``."""
         for request in list(self.docket.ended_facts):
-            if self.docket.age(request) > self.config.keep_seconds:
+            if self.docket.kept(request) > self.config.keep_seconds:
                 await self.docket.forget(request)
 
     async def stop(self) -> None:
