@@ -6,7 +6,7 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from hagoop.errors import HaGoopError, OutOfBounds, OutputTooLarge, ProgramFailed, WorkerUnfit
 from hagoop.families import Usage, others_of_user
@@ -82,29 +82,6 @@ class Ended:
     counters: tuple[Counter, ...]
     status_text: str
     log: str
-
-
-@define
-class Stillness:
-    """How long a run has neither read nor printed.
-
-    A gap between two looks counts as two intervals at most: a worker that was itself
-    stopped or suspended does not blame the program.
-    """
-
-    _interval_seconds: float
-    _seen: tuple[int, int] = field(init=False, default=(-1, -1))
-    _last: float = field(init=False, default=0.0)
-    _seconds: float = field(init=False, default=0.0)
-
-    def look(self, taken: int, bytes_out: int, now: float) -> float:
-        """The seconds without progress, up to ``now``."""
-        gap, self._last = now - self._last, now
-        if (taken, bytes_out) != self._seen:
-            self._seen, self._seconds = (taken, bytes_out), 0.0
-        else:
-            self._seconds += min(gap, 2 * self._interval_seconds)
-        return self._seconds
 
 
 @frozen
