@@ -19,6 +19,10 @@ MISS_FAILURE = 0.5
 LEAST_SECONDS = 1e-4
 MOST_SECONDS = 1e7
 """Bounds of what a worker may claim to have measured: no claim may break our arithmetic."""
+UNKNOWN_START_SECONDS = 0.05
+LEAST_START_SECONDS = 0.005
+LEAST_SPREAD = 0.5
+"""How much jobs must differ in weight before start-up can be told from work."""
 
 
 @frozen
@@ -107,21 +111,56 @@ def _likelihood(prior: Prior, pairs: Sequence[tuple[float, float]]) -> float:
 
 
 @define
+class StartUp:
+    """What starting a program takes, told from what its work takes by jobs of different weights.
+
+    A line through the jobs' seconds by weight, least squares; a job counts by 1/weight, because the
+    more it weighs, the more its seconds vary.
+    """
+
+    jobs: float = 0.0
+    weight: float = 0.0
+    seconds: float = 0.0
+    inverse: float = 0.0
+    rate: float = 0.0
+    least: float = inf
+
+    def observe(self, weight: float, seconds: float) -> None:
+        """A job of ``weight`` took ``seconds``."""
+        self.jobs += 1
+        self.weight += weight
+        self.seconds += seconds
+        self.inverse += 1 / weight
+        self.rate += seconds / weight
+        self.least = min(self.least, seconds)
+
+    @property
+    def estimate(self) -> float:
+        """Seconds; no job can be shorter, and while all are alike a usual value must do."""
+        spread = self.inverse * self.weight - self.jobs**2
+        if spread <= LEAST_SPREAD * self.jobs**2:
+            return min(self.least, UNKNOWN_START_SECONDS)
+        fitted = (self.rate * self.weight - self.jobs * self.seconds) / spread
+        return min(self.least, max(fitted, LEAST_START_SECONDS))
+
+
+@define
 class Pace:
     """A worker's speed on one phase of one request.
 
     :ivar speed: weight a second, or None while nothing is known.
     :ivar overhead: seconds that a job costs besides running the program.
-    :ivar start: seconds of its shortest job: what starting the program costs at most.
     """
 
     speed: float | None = None
     overhead: float = 0.02
-    start: float = inf
+    start: StartUp = field(factory=StartUp)
 
     def observe(self, weight: float, seconds: float, overhead: float) -> None:
         """A job of ``weight`` took ``seconds`` and ``overhead``; the first replaces."""
-        self.start = min(self.start, seconds)
+        if seconds > 0:
+            # Nothing is started for a cell without keys.
+            self.start.observe(max(1.0, weight), min(max(seconds, LEAST_SECONDS), MOST_SECONDS))
         self.overhead = 0.7 * self.overhead + 0.3 * min(overhead, MOST_SECONDS)
         measured = weight / min(max(seconds, LEAST_SECONDS), MOST_SECONDS)
         if self.speed is None:
@@ -134,7 +173,7 @@ class Pace:
     @property
     def start_seconds(self) -> float:
         """The start-up to plan with."""
-        return 0.05 if self.start == inf else self.start
+        return self.start.estimate
 
 
 def typical_speed(paces: Iterable[tuple[Pace, Record]], fallback: float) -> float:

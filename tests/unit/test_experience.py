@@ -10,10 +10,13 @@ from hagoop.experience import (
     A_GRID,
     B_GRID,
     FIT_SAMPLE,
+    LEAST_SECONDS,
+    MOST_SECONDS,
     JobSizer,
     Pace,
     Prior,
     Record,
+    StartUp,
     fit_prior,
     typical_speed,
 )
@@ -113,8 +116,43 @@ def test_first_job_replaces_the_guess() -> None:
     assert pace.start_seconds == 0.05
     pace.observe(100, 2.0, 0.1)
     assert pace.speed == 50.0
-    assert pace.start_seconds == 2.0
+    assert pace.start_seconds == 0.05
     assert pace.overhead == pytest.approx(0.044)
+
+
+def test_start_up_is_told_from_work() -> None:
+    """One line and sixteen, at 50 ms a line and 7 ms to start: the shortest job is mostly work."""
+    start = StartUp()
+    for weight in (1, 16):
+        start.observe(weight, 0.007 + 0.05 * weight)
+    assert start.estimate == pytest.approx(0.007)
+
+
+def test_start_up_of_equal_jobs_is_unknown() -> None:
+    """No job starts slower than it ends; nothing else can be said."""
+    start = StartUp()
+    for _ in range(3):
+        start.observe(1, 10.0)
+    assert start.estimate == 0.05
+    start.observe(1, 0.01)
+    assert start.estimate == 0.01
+
+
+def test_uneven_lines_do_not_hide_a_slow_start() -> None:
+    """Lines of 0 to 100 ms, and half a second to start."""
+    start = StartUp()
+    for number, weight in enumerate([1, 5, 20, 3, 40, 10, 2, 30]):
+        start.observe(weight, 0.5 + 0.05 * weight + 0.05 * (-1) ** number)
+    assert start.estimate == pytest.approx(0.5, abs=0.05)
+
+
+@given(st.lists(st.tuples(st.floats(1.0, 1e12), st.floats(LEAST_SECONDS, MOST_SECONDS)), max_size=20))
+def test_start_up_stays_within_what_was_seen(jobs: list[tuple[float, float]]) -> None:
+    """Whatever a worker claims."""
+    start = StartUp()
+    for weight, seconds in jobs:
+        start.observe(weight, seconds)
+    assert 0 < start.estimate <= min([seconds for _, seconds in jobs], default=0.05)
 
 
 def test_slower_job_moves_the_speed_half_way() -> None:
