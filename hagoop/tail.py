@@ -30,7 +30,8 @@ class Tail:
         for request in requests:
             if request.progress is not None and not request.progress.untouched:
                 decisions += self._help_one(request, request.progress)
-        return decisions
+        # A session may have several leases that are late, and is closed once.
+        return list(dict.fromkeys(decisions))
 
     def _deadline(self, lease: Lease) -> list[Decision]:
         if self._is_waiting(lease):
