@@ -30,7 +30,7 @@ class Prior:
     """What is believed of a worker nobody knows: ``a`` failures in ``b`` seconds."""
 
     a: float = 0.5
-    b: float = 60.0
+    b: float = 30.0
 
 
 @define
@@ -98,7 +98,7 @@ def fit_prior(records: Iterable[Record], now: float) -> Prior:
     pairs = [(each.failures, each.seconds_at(now)) for each in records][-FIT_SAMPLE:]
     failures = sum(f for f, _ in pairs)
     if failures < FIT_FAILURES:
-        return Prior(0.5, max(60.0, 0.5 * sum(x for _, x in pairs) / (failures + 0.5)))
+        return Prior(0.5, max(30.0, 0.5 * sum(x for _, x in pairs) / (failures + 0.5)))
     return max(
         (Prior(a, b) for a in A_GRID for b in B_GRID), key=lambda prior: _likelihood(prior, pairs)
     )

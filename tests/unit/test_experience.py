@@ -90,7 +90,7 @@ def test_who_ends_stalled_has_earned_until_then() -> None:
 
 def test_prior_is_mild_before_three_failures() -> None:
     """A fleet that loses nobody is believed to last half as long as it has."""
-    assert fit_prior([], 0.0) == Prior(0.5, 60.0)
+    assert fit_prior([], 0.0) == Prior(0.5, 30.0)
     assert fit_prior([Record(exposure=8000.0, failures=1.5)], 0.0) == Prior(0.5, 2000.0)
 
 
