@@ -103,11 +103,16 @@ class Beat(Command):
 class Commit(Command):
     """Worker: a job is finished and its bytes are there.
 
-    ``front`` is where the assignment's front is now, -1 when the assignment is gone.
+    ``front`` is where the assignment's front is now, -1 when the assignment is gone;
+    ``commit_seconds`` is how long its next jobs should take.
     """
 
     arguments: ClassVar = [(b"job", Value(jobs.Finished))]
-    response: ClassVar = [(b"accepted", amp.Boolean()), (b"front", amp.Integer())]
+    response: ClassVar = [
+        (b"accepted", amp.Boolean()),
+        (b"front", amp.Integer()),
+        (b"commit_seconds", amp.Float()),
+    ]
 
 
 class Fail(Command):

@@ -206,9 +206,7 @@ class Ledger:
         now: float,
     ) -> Lease:
         id_ = AssignmentId(f"{self.epoch}-{self._numbers()}")
-        asking = self.fleet.asking(session, request, progress.phase, now)
-        supply = self.fleet.supply(request, progress, now)
-        seconds = policy.commit_seconds(asking, supply, self.fleet.prior, now)
+        seconds = self._commit_seconds(session, request, progress, now)
         stretch = take(id_)
         misses = progress.misses(stretch.front)
         lease = Lease(id_, session, request, progress, stretch, now, now, now, seconds, misses=misses)
@@ -216,6 +214,14 @@ class Ledger:
         session.leases.add(id_)
         request.leases += 1
         return lease
+
+    def _commit_seconds(
+        self, session: Session, request: Request, progress: Progress, now: float
+    ) -> float:
+        self.fleet.refit(now)
+        asking = self.fleet.asking(session, request, progress.phase, now)
+        supply = self.fleet.supply(request, progress, now)
+        return policy.commit_seconds(asking, supply, self.fleet.prior, now)
 
     def held_again(self, session: SessionId, held: Held, now: float) -> Lease | None:
         """A worker has come back and still works on this: lease it anew if all of it is open."""
@@ -271,6 +277,7 @@ class Ledger:
         self.fleet.learn(lease, progress.scale.weight(job.start, job.end), job, now)
         progress.commit(lease.stretch, Range(job.start, job.end))
         lease.committed = lease.moved = lease.beat = now
+        lease.commit_seconds = self._commit_seconds(lease.session, lease.request, progress, now)
         lease.misses = 0
         return progress, self._cancel_losers(lease)
 

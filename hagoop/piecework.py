@@ -32,6 +32,7 @@ class Work:
 
     :ivar front: everything before it is committed and acknowledged.
     :ivar job_end: end of the job in hand: no ``TakeBack`` goes below it.
+    :ivar commit_seconds: how long a job should take, by the server's newest word.
     :ivar last_begun: fires with the seconds it should take when the last job begins.
     """
 
@@ -44,6 +45,7 @@ class Work:
     end: int = field(init=False)
     job_start: int = field(init=False)
     job_end: int = field(init=False)
+    commit_seconds: float = field(init=False)
     last_begun: "Deferred[float]" = field(factory=Deferred)
     _delivery: Delivery = field(init=False)
     _taken: int = 0
@@ -57,7 +59,7 @@ class Work:
 
     def __attrs_post_init__(self) -> None:
         self.front = self.job_start = self.job_end = self.assignment.start
-        self.end = self.assignment.end
+        self.end, self.commit_seconds = self.assignment.end, self.assignment.commit_seconds
         self._delivery = Delivery(
             self.assignment, self.bench, self.server, self.clock, self._undelivered, self._acknowledged
         )
@@ -210,7 +212,7 @@ class Work:
         while at < min(piece.end, self.end):
             self._check()
             left = min(piece.end, self.end) - at
-            count = self.sizer.next_job(left, self.assignment.commit_seconds)
+            count = self.sizer.next_job(left, self.commit_seconds)
             self._begin(at, at + count, count)
             stop = await self._find(lines, offset, limit, count if at + count < piece.end else None)
             await self._run_job(count, Feed(lines.path, offset, stop), piece)
@@ -323,7 +325,7 @@ class Work:
             self._check()
             begin = offsets[at - first]
             left = offsets[self.end - first] - begin
-            wanted = begin + self.sizer.next_job(left, self.assignment.commit_seconds)
+            wanted = begin + self.sizer.next_job(left, self.commit_seconds)
             end = at + 1
             while end < self.end and offsets[end - first] < wanted:
                 end += 1

@@ -174,8 +174,12 @@ class WorkerRole:
         _, arrived = self.arrivals.pop(job.upload, (job.request, None))
         if job.upload and arrived is None and not self._is_over(job.request):
             raise BadMessage("no bytes have arrived under this name")
-        accepted = await self.desk.scheduler.commit(self.session, job, arrived)
-        return {"accepted": accepted, "front": self.desk.scheduler.front(job.id)}
+        scheduler = self.desk.scheduler
+        return {
+            "accepted": await scheduler.commit(self.session, job, arrived),
+            "front": scheduler.front(job.id),
+            "commit_seconds": scheduler.commit_seconds(job.id),
+        }
 
     def lost(self) -> None:
         """The session is over."""

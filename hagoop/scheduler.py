@@ -271,6 +271,11 @@ class Scheduler:
         lease = self.ledger.leases.get(assignment)
         return lease.stretch.front if lease else -1
 
+    def commit_seconds(self, assignment: AssignmentId) -> float:
+        """How long a lease's next jobs should take, 0 when it is gone."""
+        lease = self.ledger.leases.get(assignment)
+        return lease.commit_seconds if lease else 0.0
+
     def fail_job(self, session: Session, failure: Failure) -> None:
         """A job failed on a worker."""
         log.info(

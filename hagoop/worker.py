@@ -255,6 +255,9 @@ class Worker:
         if self.link is None:
             raise WorkerLost("the connection is away")
         answer = await self.link.call(commands.Commit, job=job)
+        work = self.works.get(job.id)
+        if work is not None and answer["commit_seconds"]:
+            work.commit_seconds = answer["commit_seconds"]
         return answer["accepted"], answer["front"]
 
     # Identity
