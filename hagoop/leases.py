@@ -112,6 +112,10 @@ class Lease:
     asked_back: bool = False
     stops: int | None = None
 
+    def silent_seconds(self, now: float) -> float:
+        """How long nothing has been heard of its holder."""
+        return now - max(self.leased, self.beat, self.session.heard)
+
     @property
     def is_alone(self) -> bool:
         """Whether no copy of it runs."""

@@ -25,6 +25,8 @@ BEAT_SECONDS = 0.25
 SILENT_BEATS = 3.5
 MESSAGES_PER_SECOND = 4000.0
 """What the server takes of each kind (R_max)."""
+MUTE_BEATS = 12
+"""After so many missed Beats idle workers share what lies behind a job without asking."""
 MOST_COPIES = 2
 MISSES_TO_CLOSE = 3
 MIN_GAIN_SECONDS = 0.02
@@ -92,6 +94,11 @@ def lease_weight(asking: Asking, supply: Supply) -> int:
 def beat_seconds(workers: int) -> float:
     """The interval of Beats for a fleet of this size."""
     return max(BEAT_SECONDS, workers / MESSAGES_PER_SECOND)
+
+
+def is_mute(silent_seconds: float, workers: int) -> bool:
+    """Whether a holder has been silent for so long that it cannot be expected to answer."""
+    return silent_seconds > MUTE_BEATS * beat_seconds(workers)
 
 
 def deadline_seconds(job_weight: float, speed: float, pace: Pace, misses: int) -> float:

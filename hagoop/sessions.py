@@ -62,7 +62,8 @@ class ServerLink(Link):
         elif isinstance(self._role, WorkerRole) and quiet >= SILENCE_SECONDS:
             self.drop(f"nothing was heard of it for {SILENCE_SECONDS:g} s")
         else:
-            self._limit = self._desk.clock.callLater(JOIN_SECONDS, self._check_life)
+            left = SILENCE_SECONDS - quiet if isinstance(self._role, WorkerRole) else SILENCE_SECONDS
+            self._limit = self._desk.clock.callLater(left, self._check_life)
 
     def connectionLost(self, reason: TwistedFailure = connectionDone) -> None:
         """The session is over."""

@@ -1,7 +1,8 @@
 """What has stalled, and what idle workers should take over or copy: soft deadlines and the tail.
 
 A deadline never kills first: it asks for the work behind the job in hand and lets another worker copy
-the rest; only the third miss closes the session, and only while a copy runs.
+the rest; only the third miss closes the session, and only while a copy runs.  Of one that is mute
+nothing can be asked: what lies behind its job is shared, when others are idle.
 """
 
 from collections.abc import Iterable, Mapping
@@ -63,6 +64,8 @@ class Tail:
         alone = [self.leases[each.holders[0]] for each in progress.stretches if len(each.holders) == 1]
         if not idle or not alone:
             return []
+        for each in alone:
+            self._cut_if_mute(each)
         helper = max(idle, key=lambda each: self.fleet.speed(each, request, progress.phase))
         running = [(self._running(each), each) for each in alone]
         for seen, lease in sorted(running, key=lambda pair: -pair[0].seconds_left):
@@ -70,6 +73,16 @@ class Tail:
             if decisions or lease.stretch.wants_copy:
                 return decisions
         return []
+
+    def _cut_if_mute(self, lease: Lease) -> None:
+        """Free what lies behind the job of a holder that cannot be asked.
+
+        All who are idle share it, where a copy would be one worker's.  The job announced still counts.
+        """
+        end = max(lease.job_end, lease.stretch.front + 1)
+        mute = policy.is_mute(lease.silent_seconds(self.now), len(self.fleet.sessions))
+        if mute and end < lease.stretch.end:
+            lease.progress.shorten(lease.stretch, end)
 
     def _help(self, seen: policy.Running, lease: Lease, helper: Session) -> list[Decision]:
         phase, progress = lease.progress.phase, lease.progress
@@ -86,7 +99,7 @@ class Tail:
 
     def _running(self, lease: Lease) -> policy.Running:
         speed = self.fleet.speed(lease.session, lease.request, lease.progress.phase)
-        silent = self.now - max(lease.beat, lease.leased)
+        silent = lease.silent_seconds(self.now)
         weight = lease.open_weight
         left = policy.predict_seconds_left(weight, speed, self.now - lease.committed, silent)
         return policy.Running(weight, weight - lease.job_weight, speed, left)

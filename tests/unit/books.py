@@ -59,10 +59,14 @@ def output(job: Finished) -> Output:
 
 @define(eq=False)
 class Books:
-    """A ledger, the time, and what is said to it in tests."""
+    """A ledger, the time, and what is said to it in tests.
+
+    :ivar mute: sessions that do not beat.
+    """
 
     ledger: Ledger = field(factory=Ledger)
     now: float = 1000.0
+    mute: set[SessionId] = field(factory=set)
     _sessions: "count[int]" = field(factory=lambda: count(1))
 
     def join(self, worker: str = "w1", slots: int = 1) -> SessionId:
@@ -138,6 +142,9 @@ class Books:
 
     def review_after(self, seconds: float) -> list[Decision]:
         self.now += seconds
+        for session in self.ledger.fleet.sessions.values():
+            if session.id not in self.mute:
+                session.heard = self.now
         return self.ledger.review(self.now)
 
 

@@ -565,10 +565,39 @@ def test_idle_worker_copies_what_it_would_end_sooner(books: Books) -> None:
     """The holder is silent; a single line cannot be shared."""
     books.submit(lines=1)
     lease = books.ask(books.join("silent"))
+    books.mute.add(lease.session.id)
     idle = books.join("idle")
     assert books.review_after(0.95) == []
     assert lease.stretch.wants_copy
     assert books.ask(idle).stretch is lease.stretch
+
+
+def test_idle_workers_share_what_a_mute_one_holds(books: Books) -> None:
+    """Behind the job that it announced, which still counts; nobody waits for its answer."""
+    books.submit(lines=MUCH)
+    lease = books.hold(books.join("mute"), 0, MUCH)
+    books.mute.add(lease.session.id)
+    books.beat(lease, 10)
+    idle = [books.join("one"), books.join("two")]
+    books.review_after(policy.MUTE_BEATS * policy.BEAT_SECONDS)
+    assert lease.stretch.end == MUCH
+    books.review_after(0.01)
+    assert (lease.stretch.front, lease.stretch.end) == (0, 10)
+    first, second = [books.ask(each).stretch for each in idle]
+    assert first.front == 10
+    assert second.front == first.end
+    books.commit(lease, 10)
+
+
+def test_mute_holder_loses_nothing_while_all_have_work(books: Books) -> None:
+    """It may wake before anybody needs it."""
+    books.submit(lines=MUCH)
+    lease = books.hold(books.join("mute"), 0, MUCH)
+    books.mute.add(lease.session.id)
+    books.submit("r2", lines=MUCH)
+    books.hold(books.join("busy"), 0, 1000, "r2")
+    books.review_after(100)
+    assert lease.stretch.end == MUCH
 
 
 def test_nobody_idle_helps_nobody(books: Books) -> None:
