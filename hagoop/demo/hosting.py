@@ -64,6 +64,8 @@ class Life:
 
     async def leave(self) -> None:
         """End in good order."""
+        if self._link is not None:
+            self._link.hurry()
         await self.worker.stop()
         await self._client.stopService()
 

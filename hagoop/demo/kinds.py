@@ -33,18 +33,23 @@ class Kind(StrEnum):
 
     GOOD = "good"
     BAD = "bad"
-    """Dies the moment it gets work, and stays away."""
     EVIL = "evil"
-    """Takes work, says that it is alive, and neither begins nor answers."""
     FLAKY = "flaky"
-    """May die at any tick, and comes back."""
     DYING = "dying"
-    """May die at any tick, and stays away."""
     LATE = "late"
-    """Does its work, and says so long after."""
     LOOPING = "looping"
-    """Begins its work, and its programs never end."""
 
+
+SAID: Mapping[Kind, str] = {
+    Kind.GOOD: "do what they should",
+    Kind.BAD: "die the moment they get work, and stay away",
+    Kind.EVIL: "take work, never begin it, and never answer",
+    Kind.FLAKY: "die now and then, and come back",
+    Kind.DYING: "die at some time, and stay away",
+    Kind.LATE: "do their work, and say so long after",
+    Kind.LOOPING: "begin their work, and never get on with it",
+}
+"""What workers of each kind do."""
 
 MORTAL = frozenset([Kind.FLAKY, Kind.DYING])
 """Who dies by chance."""
@@ -84,7 +89,8 @@ class UnrulyLink(WorkerLink):
         self.habits = habits
         self.die = die
         self._clock: IReactorTime = worker.reactor
-        self._sitting: list[Deferred[None]] = []
+        self._sitting: dict[Deferred[None], float | None] = {}
+        self._hurries = False
 
     async def call(self, command: type[amp.Command], **arguments: Any) -> dict[str, Any]:
         """Send a command, unless there is something wrong with it."""
@@ -107,8 +113,10 @@ class UnrulyLink(WorkerLink):
 
         :raises WorkerLost: it has ended.
         """
-        sitting: Deferred[None] = Deferred(lambda gone: self._sitting.remove(gone))
-        self._sitting.append(sitting)
+        if seconds is not None and self._hurries:
+            return
+        sitting: Deferred[None] = Deferred(self._sitting.__delitem__)
+        self._sitting[sitting] = seconds
         call = None if seconds is None else self._clock.callLater(seconds, self._stand_up, sitting)
         try:
             await sitting
@@ -117,13 +125,19 @@ class UnrulyLink(WorkerLink):
                 call.cancel()
 
     def _stand_up(self, sitting: "Deferred[None]") -> None:
-        self._sitting.remove(sitting)
+        del self._sitting[sitting]
         sitting.callback(None)
+
+    def hurry(self) -> None:
+        """The worker is about to leave: what was to be said later is said now."""
+        self._hurries = True
+        for each in [each for each, seconds in self._sitting.items() if seconds is not None]:
+            self._stand_up(each)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Whatever was kept is of no use any more."""
         super().connectionLost(reason)
-        sitting, self._sitting = self._sitting, []
+        sitting, self._sitting = self._sitting, {}
         for each in sitting:
             each.errback(WorkerLost("the connection was lost"))
 

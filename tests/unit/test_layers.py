@@ -16,7 +16,7 @@ PURE = """
     runs merging
     slices cells
     jobs
-    experience progress
+    experience progress survived
     policy requests standing
     leases
     fleet
