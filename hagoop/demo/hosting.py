@@ -19,7 +19,7 @@ from hagoop.demo.kinds import Habits, Kind, UnrulyLink, make_link
 from hagoop.disk import StateLock, lock_state
 from hagoop.interfaces import IWorkerReactor
 from hagoop.options import WorkerConfig
-from hagoop.workbench import Workbench
+from hagoop.workbench import Share, Workbench
 from hagoop.worker import FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, FirstThatAnswers, Worker
 
 log = Logger()
@@ -111,7 +111,8 @@ class Hosted:
         self._dies, self._gone = False, Deferred()
         # A folder of its own: what the life before still removes may have the same names.
         scratch = self._scratch / str(self.lives)
-        bench = Workbench(self.reactor, scratch, os.environ.get("PATH", os.defpath))
+        share = Share(self.config.memory_bytes, self.config.disk_bytes)
+        bench = Workbench(self.reactor, scratch, os.environ.get("PATH", os.defpath), share)
         self._life = Life(Worker(self.reactor, self.config, bench), self.habits, self.die)
         self._life.begin()
         seconds = self.habits.life_seconds(Random(f"{self.seed} {self.config.name} {self.lives}"))

@@ -7,7 +7,8 @@ from attrs import define
 
 from hagoop.answers import copy_chunks
 from hagoop.interfaces import IWorkerReactor
-from hagoop.process import Run, Running, launch
+from hagoop.process import Running, launch
+from hagoop.verdicts import Run
 
 COUNT = "count.sh"
 SCRIPT = Path(__file__).with_name(COUNT)

@@ -3,13 +3,13 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThreadPool
 
@@ -41,6 +41,7 @@ from hagoop.showing import duration
 T = TypeVar("T")
 LOOK_SECONDS = 0.25
 JOIN_SECONDS = 20.0
+CANCEL_SECONDS = 2.0
 TOP = 10
 EQUAL, DIFFERENT, INTERRUPTED = 0, 1, 130
 
@@ -118,8 +119,17 @@ class Stage:
         self._stop_looking()
         await self._pipe.stop()
         if self._client is not None:
+            await self._cancel(self._client)
             await self._client.close()
         await self.crew.stop()
+
+    async def _cancel(self, client: Client) -> None:
+        """End the request, if it has not ended: workers that leave see their jobs through."""
+        if not self._request:
+            return
+        cancelling = Deferred.fromCoroutine(client.cancel(self._request))
+        with suppress(HaGoopError, CancelledError, TimeoutError):
+            await cancelling.addTimeout(CANCEL_SECONDS, self.reactor)
 
     # Counting
 

@@ -881,7 +881,7 @@ def test_deaths_are_counted_with_the_lines_in_hand(site):
     seen = Seen(assignment.id, assignment.start + 3, 1, 0)
     site.call(worker, commands.Beat, seen=(seen,))
     worker.drop("it dies")
-    site.call(polite, commands.Leaving, unbegun=())
+    site.call(polite, commands.Leaving, unbegun=(), stops=())
     polite.drop("it leaves")
     site.wires.settle()
     assert site.scheduler.survived == Survived(deaths=1, lines=2)
