@@ -390,6 +390,8 @@ class Scheduler:
             next_seconds=policy.FIRST_LEASE_SECONDS,
             doing=doing or "idle",
         )
+        if session.stalled:
+            return evolve(shown, next_seconds=0.0)
         if not held:
             return shown
         request, progress = held[-1].request, held[-1].progress

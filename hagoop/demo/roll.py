@@ -11,14 +11,16 @@ from hagoop.showing import clean, duration
 from hagoop.survived import Survived
 
 MAP = " map "
-HEADS = ("worker", "state", "holds", "jobs done", "experience", "next piece", "largest")
+HELD = re.compile(r"r\d+ map (\d+)-(\d+)")
+HEADS = ("worker", "state", "holds", "jobs done", "experience", "next piece", "largest held")
 
 
 @define
 class Member:
     """A worker, there or not.
 
-    :ivar returns: how often it came back; ``largest``: its largest next piece, in lines.
+    :ivar returns: how often it came back.
+    :ivar largest: the most lines that it was seen to hold in one piece.
     """
 
     name: str
@@ -34,8 +36,8 @@ class Member:
             if self.last is not None and self._is_new(now):
                 self.returns += 1
             self.last = now
-            if MAP in now.doing:
-                self.largest = max(self.largest, now.next_weight)
+            held = [int(end) - int(start) for start, end in HELD.findall(now.doing)]
+            self.largest = max(self.largest, *held, 0)
         self.now = now
 
     def _is_new(self, now: WorkerStatus) -> bool:
@@ -72,9 +74,9 @@ def holding(doing: str) -> str:
 
 
 def piece(status: WorkerStatus) -> str:
-    """The next assignment of a worker that holds one."""
+    """The next assignment of a worker that holds one; who hangs gets none."""
     if not status.next_weight:
-        return ""
+        return "" if status.doing == "idle" else "nothing"
     return f"{status.next_weight:,} {'lines' if MAP in status.doing else 'bytes'}"
 
 

@@ -55,16 +55,23 @@ def test_worker_shows_what_it_has_earned(roll):
         "jobs done": "3",
         "experience": "2.0 min",
         "next piece": "1,200 lines",
-        "largest": "1,200",
+        "largest held": "500",
     }
 
 
 def test_largest_piece_is_remembered_in_lines(roll):
-    """It shrinks at the end, and bytes of reduce are no lines."""
-    for doing, weight in [("r1 map 0-9", 900), ("r1 map 9-19", 40), ("r1 reduce 0-9", 5000)]:
-        roll.look([evolve(GOOD, doing=doing, next_weight=weight)], None)
-    assert cells(roll, "good-1")["largest"] == "900"
-    assert cells(roll, "good-1")["next piece"] == "5,000 bytes"
+    """Pieces shrink at the end, and bytes of reduce are no lines."""
+    for doing in ("r1 map 0-9", "r1 map 9-909, r1 map 1000-1010", "r1 map 950-960", "r1 reduce 0-5000"):
+        roll.look([evolve(GOOD, doing=doing)], None)
+    assert cells(roll, "good-1")["largest held"] == "900"
+    assert cells(roll, "good-1")["next piece"] == "1,200 bytes"
+
+
+@pytest.mark.parametrize(("doing", "said"), [("idle", ""), ("r1 map 0-200", "nothing")])
+def test_next_piece_of_who_gets_none(roll, doing, said):
+    """Because it hangs; who is idle only waits."""
+    roll.look([evolve(GOOD, doing=doing, next_weight=0)], None)
+    assert cells(roll, "good-1")["next piece"] == said
 
 
 def test_worker_that_vanishes_is_gone_until_it_is_back(roll):

@@ -889,12 +889,15 @@ def test_deaths_are_counted_with_the_lines_in_hand(site):
 
 def test_hangs_copies_and_late_jobs_are_counted(site):
     """One of each: who hangs is copied, and is late when it goes on."""
-    slow, client = site.worker(), site.client()
+    slow, client = site.worker(name="slow"), site.client()
     site.submit(client)
     held = site.ask(slow)
-    quick = site.worker()
+    quick = site.worker(name="quick")
     while (assignment := site.await_work(quick, slow)).start != held.start:
         site.commit(quick, site.job(assignment))
+    shown = {each.name: each for each in site.scheduler.statuses()}
+    assert (shown["slow"].next_seconds, shown["slow"].next_weight) == (0.0, 0)
+    assert shown["quick"].next_weight > 0
     job = site.job(held, held.start + 1)
     site.commit(quick, site.job(assignment))
     assert site.commit(slow, job) == (False, -1)
