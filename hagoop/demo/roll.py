@@ -12,7 +12,7 @@ from hagoop.survived import Survived
 
 MAP = " map "
 HELD = re.compile(r"r\d+ map (\d+)-(\d+)")
-HEADS = ("worker", "state", "holds", "jobs done", "experience", "next piece", "largest held")
+HEADS = ("worker", "state", "holds", "jobs", "experience", "next piece", "largest")
 
 
 @define
@@ -48,8 +48,9 @@ class Member:
         """Whether it is there, and how often it was not."""
         if self.last is None:
             return "starting"
-        times = f", back {times_of(self.returns)}" if self.returns else ""
-        return f"{'gone' if self.now is None else 'connected'}{times}"
+        if self.now is None:
+            return "gone again" if self.returns else "gone"
+        return f"back {times_of(self.returns)}" if self.returns else "connected"
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -74,10 +75,10 @@ def holding(doing: str) -> str:
 
 
 def piece(status: WorkerStatus) -> str:
-    """The next assignment of a worker that holds one; who hangs gets none."""
+    """The next assignment of a worker that holds one: lines, or bytes of reduce; who hangs gets none."""
     if not status.next_weight:
         return "" if status.doing == "idle" else "nothing"
-    return f"{status.next_weight:,} {'lines' if MAP in status.doing else 'bytes'}"
+    return f"{status.next_weight:,}{'' if MAP in status.doing else ' B'}"
 
 
 def times_of(count: int) -> str:

@@ -104,7 +104,9 @@ def make_table(roll: Roll) -> Any:
     from rich.text import Text
 
     caption = f"{roll.seconds:.0f} s, {roll.progress}; survived {roll.losses}"
-    table = RichTable(*HEADS, box=box.SIMPLE, caption=caption, caption_justify="left")
+    # Narrow enough for 80 columns.
+    table = RichTable(*HEADS, box=box.SIMPLE, padding=(0, 1, 0, 0), caption=caption)
+    table.caption_justify = "left"
     for column in table.columns[3:]:
         column.justify = "right"
     for each in roll.members.values():

@@ -52,10 +52,10 @@ def test_worker_shows_what_it_has_earned(roll):
         "worker": "good-1",
         "state": "connected",
         "holds": "map 0-500",
-        "jobs done": "3",
+        "jobs": "3",
         "experience": "2.0 min",
-        "next piece": "1,200 lines",
-        "largest held": "500",
+        "next piece": "1,200",
+        "largest": "500",
     }
 
 
@@ -63,8 +63,8 @@ def test_largest_piece_is_remembered_in_lines(roll):
     """Pieces shrink at the end, and bytes of reduce are no lines."""
     for doing in ("r1 map 0-9", "r1 map 9-909, r1 map 1000-1010", "r1 map 950-960", "r1 reduce 0-5000"):
         roll.look([evolve(GOOD, doing=doing)], None)
-    assert cells(roll, "good-1")["largest held"] == "900"
-    assert cells(roll, "good-1")["next piece"] == "1,200 bytes"
+    assert cells(roll, "good-1")["largest"] == "900"
+    assert cells(roll, "good-1")["next piece"] == "1,200 B"
 
 
 @pytest.mark.parametrize(("doing", "said"), [("idle", ""), ("r1 map 0-200", "nothing")])
@@ -80,10 +80,10 @@ def test_worker_that_vanishes_is_gone_until_it_is_back(roll):
         ([FLAKY], "connected"),
         ([], "gone"),
         ([], "gone"),
-        ([FLAKY], "connected, back once"),
-        ([evolve(FLAKY, connected_seconds=0.5)], "connected, back twice"),
-        ([], "gone, back twice"),
-        ([FLAKY], "connected, back 3 times"),
+        ([FLAKY], "back once"),
+        ([evolve(FLAKY, connected_seconds=0.5)], "back twice"),
+        ([], "gone again"),
+        ([FLAKY], "back 3 times"),
     ]:
         roll.look(found, None)
         assert cells(roll, "flaky-1")["state"] == said
