@@ -171,8 +171,10 @@ class Resurrection:
 def _run(options: Options) -> int:
     from twisted.internet import reactor
 
+    from hagoop.awake import install_awake_clock
+
     reactor_: Any = reactor  # The installed reactor, whose kind is not known before.
-    reactor_.seconds = time.monotonic
+    install_awake_clock(reactor_)
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)], redirectStandardIO=False)
     death = _kill_this_process if len(options.configs) == 1 else None
     hosted = [
