@@ -1,4 +1,4 @@
-# make demo    a request on this machine, in one command
+# make demo    good, bad and evil workers on this machine; DEMO='--bad 5' for more of a kind
 # make test    all tests
 # make lint    ruff and mypy
 # make docs    the documentation, in docs/_build/html
@@ -10,8 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TEST_SECONDS := 1800
 TESTS ?=
-DEMO := build/demo
-COUNT := examples/wordcount.sh
+DEMO ?=
 
 # The last defence against a test that hangs.  At a terminal Ctrl-C must still reach the tests.
 TIMEOUT := $(shell command -v timeout >/dev/null && echo timeout --kill-after=30 \
@@ -30,15 +29,7 @@ docs: .venv/installed-docs
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
 
 demo: .venv/installed-run
-	@mkdir -p $(DEMO)
-	@find "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
-		-name site-packages -prune -o -name dist-packages -prune -o \
-		-type f \( -name '*.py' -o -name '*.txt' -o -name '*.rst' \) -exec cat {} + > $(DEMO)/python-text
-	@echo "Counting the words of this Python's own library, $$(wc -c < $(DEMO)/python-text) bytes:"
-	$(BIN)/hagoop-request run --local --force --output $(DEMO)/answer --mapper '$(COUNT) map' \
-		--combiner '$(COUNT) reduce' --reducer '$(COUNT) reduce' $(DEMO)/python-text
-	@echo "The ten most frequent:"
-	@sort -t "$$(printf '\t')" -k2,2nr -k1,1 $(DEMO)/answer | head -n 10
+	$(BIN)/hagoop-demo $(DEMO)
 
 clean:
 	rm -rf .venv build dist docs/_build .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

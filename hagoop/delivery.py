@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, succeed
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
@@ -116,6 +116,8 @@ class Delivery:
 
     async def settle(self) -> None:
         """Wait until all that was added is acknowledged, or has failed."""
+        # All together first: a cancel must reach each of them, and whatever it reaches ends well.
+        await DeferredList(self._delivered)
         for each in self._delivered:
             await each
 
@@ -232,6 +234,7 @@ class Delivery:
                 if tries == SEND_TRIES:
                     raise
                 await deferLater(self.clock, SEND_PAUSE_SECONDS)
+                self._check()
                 await self.server.back()
         raise TransferFailed("the server takes no bytes")
 

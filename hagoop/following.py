@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -19,6 +19,7 @@ from hagoop.jobs import RequestId, RequestStatus, State
 from hagoop.request_options import Following, Running
 from hagoop.showing import Progress, make_progress, show_requests, show_status, show_workers
 
+T = TypeVar("T")
 STATUS_SECONDS = 0.5
 CANCELLED, INTERRUPTED = 4, 130
 
@@ -40,7 +41,7 @@ async def run(call: Running, reactor: IWorkerReactor) -> int:
     try:
         client = Client(reactor, [cluster.start()], call.where)
         running = Deferred.fromCoroutine(_run_on(call, answer, client))
-        return await _first(running, Deferred.fromCoroutine(cluster.all_gone()))
+        return await first_of(running, Deferred.fromCoroutine(cluster.all_gone()))
     finally:
         await cluster.stop()
 
@@ -82,7 +83,7 @@ class Follower:
         undo = self._catch_signals()
         fetching = Deferred.fromCoroutine(self._fetch())
         try:
-            return await _first(fetching, self._left)
+            return await first_of(fetching, self._left)
         finally:
             undo()
             if looking.running:
@@ -168,9 +169,9 @@ class Follower:
             self._left.callback(status)
 
 
-async def _first(fetching: "Deferred[int]", left: "Deferred[int]") -> int:
+async def first_of(fetching: "Deferred[T]", left: "Deferred[T]") -> T:
     """What happens first: the answer is there, or there is no use in waiting for it."""
-    first: Deferred[int] = Deferred()
+    first: Deferred[T] = Deferred()
 
     def fired(result: Any) -> None:
         if not first.called:

@@ -317,6 +317,7 @@ class WorkerStatus:
 
     :param experience_seconds: expected time until it is lost.
     :param next_seconds: the size of its next assignment, in seconds of its own work.
+    :param next_weight: the same, in lines or bytes; 0 while that is not known, or it gets nothing.
     """
 
     id: WorkerId
@@ -328,3 +329,4 @@ class WorkerStatus:
     experience_seconds: float
     next_seconds: float
     doing: str
+    next_weight: int = 0

@@ -4,6 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -42,7 +43,7 @@ class LocalCluster:
     reactor: IWorkerReactor
     workers: int
     folder: Path = field(factory=lambda: Path(tempfile.mkdtemp(prefix="hagoop-")))
-    _service: ServerService = field(init=False)
+    _service: ServerService | None = None
     _processes: list[tuple[_WorkerProcess, IProcessTransport]] = field(factory=list)
     _stopped: bool = False
 
@@ -59,22 +60,28 @@ class LocalCluster:
             spool_bytes=None,
             insecure=False,
         )
-        self._service = ServerService(self.reactor, config)
-        self._service.privilegedStartService()
-        self._service.startService()
-        server = f"tcp:127.0.0.1:{self._service.command_port}"
-        for number in range(1, self.workers + 1):
-            self._spawn(server, number)
+        service = self._service = ServerService(self.reactor, config)
+        service.privilegedStartService()
+        service.startService()
+        server = f"tcp:127.0.0.1:{service.command_port}"
+        for name, words in self.crew(server):
+            self._spawn(name, words)
         return server
 
-    def _spawn(self, server: str, number: int) -> None:
-        # A session of its own: Ctrl-C is for the client, which ends its workers in good order.
-        start = "import os; os.setsid(); from hagoop.worker_tap import main; main()"
-        words = [sys.executable, "-c", start, "--nodaemon", "--pidfile="]
-        words += ["--server", server, "--slots", "1", "--name", f"local-{number}"]
-        words += ["--state", str(self.folder / f"worker-{number}"), "--leave-with-server"]
+    def crew(self, server: str) -> Iterator[tuple[str, list[str]]]:
+        """Name and command line of each worker."""
+        names = [f"local-{number}" for number in range(1, self.workers + 1)]
+        return ((each, self.worker(server, each)) for each in names)
+
+    def worker(self, server: str, name: str) -> list[str]:
+        """The command line of a worker of one slot."""
+        words = ["--nodaemon", "--pidfile=", "--leave-with-server", "--slots", "1"]
+        words += ["--server", server, "--name", name, "--state", str(self.folder / name)]
+        return [*in_own_session("hagoop.worker_tap"), *words]
+
+    def _spawn(self, name: str, words: Sequence[str]) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-        log = os.open(self.folder / f"worker-{number}.log", flags, 0o600)
+        log = os.open(self.folder / f"{name}.log", flags, 0o600)
         process = _WorkerProcess()
         try:
             transport = self.reactor.spawnProcess(
@@ -92,7 +99,8 @@ class LocalCluster:
         await DeferredList([process.gone for process, _ in self._processes], consumeErrors=True)
         if self._stopped:
             await Deferred()
-        said = (self.folder / "worker-1.log").read_text(errors="replace").strip().splitlines()
+        first = next(self.folder.glob("*.log"))
+        said = first.read_text(errors="replace").strip().splitlines()
         raise RequestFailed(f"all local workers have ended; one said: {said[-1] if said else ''}")
 
     def stop(self) -> "Deferred[None]":
@@ -112,8 +120,15 @@ class LocalCluster:
         for each in kills:
             if each.active():
                 each.cancel()
-        await self._service.stopService()
+        if self._service is not None:
+            await self._service.stopService()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def in_own_session(module: str) -> list[str]:
+    """The words that run ``main`` of a module: Ctrl-C is for us, who end our workers in good order."""
+    start = f"import os, sys; os.setsid(); from {module} import main; sys.exit(main())"
+    return [sys.executable, "-c", start]
 
 
 def _signal(transport: IProcessTransport, signal: str) -> None:

@@ -1,7 +1,7 @@
 """``hagoop-request``: submit requests, follow them, fetch answers."""
 
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -33,28 +33,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     if call is None:
         return DONE
-    return _run(call)
+    return run_reactor(lambda reactor: _act(call, reactor))
 
 
-def _run(call: Call) -> int:
+def run_reactor(act: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
+    """Do something that ends, with a reactor; its exit status, or that of what it raised.
+
+    :param act: is given the reactor, whose kind is not known before.
+    """
     # Not before the command line is known to be sound: importing a reactor takes its time.
     from twisted.internet import reactor
     from twisted.internet.defer import Deferred
     from twisted.internet.error import ReactorNotRunning
 
-    from hagoop import following
     from hagoop.awake import install_awake_clock
 
-    reactor_: Any = reactor  # The installed reactor, whose kind is not known before.
+    reactor_: Any = reactor
     install_awake_clock(reactor_)
     # Nothing but a signal ends the reactor before the request has come to its end.
     status = [INTERRUPTED]
 
-    async def act() -> None:
-        status[0] = await _status_of(_act(call, reactor_, following))
+    async def to_the_end() -> None:
+        status[0] = await _status_of(act(reactor_))
 
     def begin() -> None:
-        acted = Deferred.fromCoroutine(act())
+        acted = Deferred.fromCoroutine(to_the_end())
         acted.addErrback(_broken)
         acted.addBoth(lambda _: stop())
 
@@ -72,12 +75,12 @@ def _broken(reason: Any) -> None:
     reason.printTraceback(file=sys.stderr)
 
 
-async def _act(call: Call, reactor: Any, following: Any) -> int:
+async def _act(call: Call, reactor: Any) -> int:
+    from hagoop import following
+
     if isinstance(call, Running):
-        ran: int = await following.run(call, reactor)
-        return ran
-    asked: int = await following.ask(call, reactor)
-    return asked
+        return await following.run(call, reactor)
+    return await following.ask(call, reactor)
 
 
 async def _status_of(acting: Coroutine[Any, Any, int]) -> int:

@@ -19,6 +19,7 @@ from hagoop.jobs import (
     Failure,
     Finished,
     Held,
+    Phase,
     RequestId,
     Seen,
     SessionId,
@@ -42,6 +43,7 @@ from hagoop.ledger import Ledger
 from hagoop.phases import RequestData
 from hagoop.runs import RunIndex
 from hagoop.sentences import nobody_fit, program_broken
+from hagoop.survived import Survived
 
 log = Logger()
 OUTPUT_BYTES = 4 << 30
@@ -72,6 +74,7 @@ class Scheduler:
     docket: Docket = field(init=False)
     workers: dict[SessionId, IWorker] = field(factory=dict)
     records_changed: Callable[[WorkerId], None] = field(default=lambda _: None)
+    survived: Survived = field(factory=Survived)
     _asks: dict["Deferred[Leased]", SessionId] = field(factory=dict)
     _leased: dict[AssignmentId, Leased] = field(factory=dict)
     _sessions: int = 0
@@ -115,6 +118,8 @@ class Scheduler:
         if self.workers.pop(session.id, None) is None:
             return
         gone = sorted(session.leases)
+        if failed:
+            self.survived.worker_died(sum(_lines_in_hand(self.ledger.leases[each]) for each in gone))
         decisions = self.ledger.session_ended(session.id, self.clock.seconds(), failed=failed)
         for each in gone:
             self._settle(each, WorkerLost(f"{session.name} has left"))
@@ -195,6 +200,7 @@ class Scheduler:
             grant="",
             output_bytes=OUTPUT_BYTES,
         )
+        self.survived.copies += not lease.is_alone
         worker = self.workers[lease.session.id]
         ended: Deferred[None] = Deferred(lambda _: worker.cancel(lease.id, "it is not needed any more"))
         ended.addErrback(self._lost, lease.id)
@@ -231,6 +237,7 @@ class Scheduler:
         data = self.docket.data.get(job.request)
         if data is None or not self.ledger.accepts(session.id, job):
             self._drop(arrived)
+            self.survived.job_came_late(job.end - job.start if job.phase is Phase.MAP else 0)
             return False
         index = self._check(data, job, arrived)
         kept = self.docket.spool.keep(data.shelf(job.phase), arrived) if arrived else None
@@ -294,7 +301,12 @@ class Scheduler:
 
     def review(self) -> None:
         """Look for what has stalled and for what idle workers could take over."""
-        self.enact(self.ledger.review(self.clock.seconds()))
+        sessions = self.ledger.fleet.sessions.values()
+        hung = sum(each.stalled for each in sessions)
+        decisions = self.ledger.review(self.clock.seconds())
+        # A review lets nobody go on: what changes is who has stalled.
+        self.survived.hangs += sum(each.stalled for each in sessions) - hung
+        self.enact(decisions)
 
     def enact(self, decisions: Sequence[Decision]) -> None:
         """Carry out what the ledger decided."""
@@ -378,12 +390,24 @@ class Scheduler:
             next_seconds=policy.FIRST_LEASE_SECONDS,
             doing=doing or "idle",
         )
+        if session.stalled:
+            return evolve(shown, next_seconds=0.0)
         if not held:
             return shown
         request, progress = held[-1].request, held[-1].progress
         asking = fleet.asking(session, request, progress.phase, now)
         supply = fleet.supply(request, progress, now)
-        return evolve(shown, next_seconds=policy.lease_seconds(asking, supply))
+        return evolve(
+            shown,
+            next_seconds=policy.lease_seconds(asking, supply),
+            next_weight=policy.lease_weight(asking, supply),
+        )
+
+
+def _lines_in_hand(lease: Lease) -> int:
+    """What its holder has begun and not committed, in map."""
+    begun = min(lease.job_end, lease.stretch.end) if lease.progress.phase is Phase.MAP else 0
+    return max(0, begun - lease.stretch.front)
 
 
 def _doing(lease: Lease) -> str:

@@ -33,6 +33,7 @@ from hagoop.roles import Desk
 from hagoop.scheduler import Scheduler
 from hagoop.sessions import ServerFactory
 from hagoop.spool import FolderSpool
+from hagoop.survived import Survived
 from hagoop.web import ByteSite
 
 log = Logger()
@@ -233,6 +234,11 @@ class ServerService(MultiService):
         for each in failures:
             each.raiseException()
         return getattr(self._ports[-1].getHost(), "port", 0) if self._ports else 0
+
+    @property
+    def survived(self) -> Survived:
+        """What it has been put through since it started."""
+        return self._server.scheduler.survived if self._server is not None else Survived()
 
     def startService(self) -> None:
         """Go."""

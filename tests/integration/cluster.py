@@ -265,6 +265,18 @@ class Cluster:
         self.workers.append(part)
         return part
 
+    def add_unruly(self, kind: str, *options: str) -> Part:
+        """Start a process with workers of a kind; ``"--count", "100"``: so many, else one."""
+        name = f"{kind}-{len(self.workers) + 1}"
+        folder = self.folder / name
+        folder.mkdir()
+        words = [sys.executable, "-m", "hagoop.demo.unruly", "--server", self.address, "--kind", kind]
+        words += ["--name", name, "--state", str(folder / "state"), *options]
+        part = Part(folder, words, self.env)
+        part.start()
+        self.workers.append(part)
+        return part
+
     def await_workers(self) -> None:
         """Wait until all workers have joined."""
         for each in self.workers:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
 SITE = "import sysconfig; print(sysconfig.get_path('purelib'))"
-SCRIPTS = ["hagoop-request", "hagoop-server", "hagoop-worker"]
+SCRIPTS = ["hagoop-demo", "hagoop-request", "hagoop-server", "hagoop-worker"]
 
 
 def run(*command: object, cwd: Path) -> str:
@@ -78,7 +78,7 @@ def test_wheel_holds_the_package_and_one_plugin(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     elsewhere = [each for each in names if not each.startswith(("hagoop/", "hagoop-"))]
     assert elsewhere == ["twisted/plugins/hagoop_plugin.py"]
-    assert "hagoop/py.typed" in names
+    assert {"hagoop/py.typed", "hagoop/demo/count.sh"} < set(names)
     assert any(each.endswith("/licenses/LICENSE") for each in names)
 
 

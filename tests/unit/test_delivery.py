@@ -434,3 +434,26 @@ def test_stop_ends_what_waits_to_be_sent_again(place):
     place.clock.advance(SEND_PAUSE_SECONDS)
     assert [str(error) for error, _ in place.failures] == ["cancelled"]
     assert place.server.puts == []
+
+
+def test_cancel_reaches_all_that_wait_for_their_acknowledgement(place):
+    """A worker that ends while its server says nothing waits for none of them."""
+    for number in range(3):
+        place.add(number)
+    settled = place.settle()
+    assert not settled.called
+    settled.cancel()
+    assert settled.called
+    assert [end for _, end in place.failures] == [1, 2, 3]
+    assert {type(error) for error, _ in place.failures} == {Dropped}
+
+
+def test_stopped_delivery_does_not_wait_for_the_server(place):
+    """There is nothing to send when it is back."""
+    place.add(0)
+    place.server.away = Deferred()
+    place.server.lose(0)
+    place.delivery.stop(Dropped("the worker leaves"))
+    place.clock.advance(SEND_PAUSE_SECONDS)
+    assert place.settle().called
+    assert place.bench.left == []

@@ -16,7 +16,7 @@ PURE = """
     runs merging
     slices cells
     jobs
-    experience progress
+    experience progress survived
     policy requests standing
     leases
     fleet
@@ -35,7 +35,10 @@ LAYERS = {
     """,
     "composition": "demo following local request_options request_script server_tap simulate worker_tap",
 }
-"""From the bottom, above the pure files; within a layer there are no cycles."""
+"""From the bottom, above the pure files; within a layer there are no cycles.
+
+A folder is in its layer as a whole; a file in it is named with it: ``demo.kinds``.
+"""
 
 PURE_IMPORTS = frozenset(
     """
@@ -64,7 +67,8 @@ def layer_of(name: str) -> str | None:
     """The layer that a file belongs to."""
     if name in pure_ranks():
         return "pure"
-    return next((layer for layer, names in LAYERS.items() if name in names.split()), None)
+    first = name.partition(".")[0]
+    return next((layer for layer, names in LAYERS.items() if first in names.split()), None)
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -89,8 +93,13 @@ def module_level_imports(tree: ast.Module) -> Iterator[str]:
 
 def ours(tree: ast.AST) -> set[str]:
     """Names of our own files that a file imports."""
-    found = [each.split(".") for each in imports(tree) if each.split(".")[0] == "hagoop"]
-    return {parts[1] for parts in found if len(parts) > 1 and not parts[1].startswith("__")}
+    found = [each.split(".")[1:3] for each in imports(tree) if each.split(".")[0] == "hagoop"]
+    return {named(*parts) for parts in found if parts and not parts[0].startswith("__")}
+
+
+def named(first: str, second: str = "") -> str:
+    """One of our files, from what follows ``hagoop`` in an import: its second word may be one in it."""
+    return f"{first}.{second}" if (FOLDER / first / f"{second}.py").exists() else first
 
 
 def is_within(name: str, modules: Iterable[str]) -> bool:
@@ -162,7 +171,9 @@ def cycle(graph: dict[str, set[str]]) -> list[str]:
 
 def sources() -> dict[str, str]:
     """All our files by name."""
-    return {path.stem: path.read_text() for path in FOLDER.glob("*.py") if path.stem != "__init__"}
+    paths = [path.relative_to(FOLDER) for path in FOLDER.rglob("*.py")]
+    names = {".".join(path.with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
+    return {name: (FOLDER / path).read_text() for name, path in names.items() if name != "__init__"}
 
 
 def test_every_file_keeps_to_its_layer() -> None:
@@ -197,6 +208,8 @@ def test_the_package_itself_imports_nothing() -> None:
         ("commands", "from twisted.web import server", "commands imports twisted.web.server"),
         ("worker", "def f():\n    from twisted.internet import reactor", "worker imports the reactor"),
         ("server_tap", "from twisted.internet import reactor", "server_tap imports the reactor"),
+        ("demo.kinds", "from twisted.internet import reactor", "demo.kinds imports the reactor"),
+        ("worker", "from hagoop.demo.kinds import Kind", "worker imports demo.kinds"),
         ("server_tap", "if x:\n    import twisted.internet.reactor", "server_tap imports the reactor"),
         ("newcomer", "", "newcomer has no layer"),
     ],
@@ -214,6 +227,7 @@ def test_planted_violations_are_found(name: str, source: str, said: str) -> None
         ("interfaces", "from zope.interface import Interface"),
         ("server", "import os\nfrom hagoop import __version__, spool\nfrom hagoop.ledger import L"),
         ("server_tap", "def f():\n    from twisted.internet import reactor"),
+        ("demo.unruly", "from hagoop.demo import kinds\nfrom hagoop.demo.hosting import Hosted"),
         ("jobs", "file.open('x')"),
     ],
 )

@@ -48,6 +48,7 @@ from hagoop.memory_spool import MemorySpool
 from hagoop.roles import DEAD_SECONDS, Desk, one_message
 from hagoop.scheduler import Scheduler
 from hagoop.sessions import ServerFactory
+from hagoop.survived import Survived
 
 LINES = b"".join(b"line %d\n" % number for number in range(10))
 CAT = Program("cat", None)
@@ -213,6 +214,19 @@ class Site:
     def ask(self, worker: Link) -> Assignment:
         """An assignment that is there."""
         assignment: Assignment = self.call(worker, commands.Ask, slot=0)["assignment"]
+        return assignment
+
+    def await_work(self, worker: Link, *others: Link) -> Assignment:
+        """An assignment that comes when others have done nothing for too long."""
+        asked = self.ask_for(worker, commands.Ask, slot=0)
+        for _ in range(400):
+            if asked.called:
+                break
+            self.wires.advance(0.25)
+            self.scheduler.review()
+            for each in (worker, *others):
+                self.call(each, commands.Beat, seen=())
+        assignment: Assignment = self.wires.result(asked)["assignment"]
         return assignment
 
     def send(self, assignment: Assignment, data: bytes) -> str:
@@ -853,3 +867,38 @@ def test_page_holds_what_one_message_does():
     assert one_message([]) == ()
     assert one_message(["x" * 70_000, "y"]) == ("x" * 70_000,)
     assert one_message(["x" * 50_000, "y", "z" * 50_000]) == ("x" * 50_000, "y")
+
+
+# What was survived
+
+
+def test_deaths_are_counted_with_the_lines_in_hand(site):
+    """Not those that were committed; who leaves in good order has not died."""
+    worker, polite = site.worker(), site.worker()
+    site.submit(site.client())
+    assignment = site.ask(worker)
+    site.commit(worker, site.job(assignment, assignment.start + 1))
+    seen = Seen(assignment.id, assignment.start + 3, 1, 0)
+    site.call(worker, commands.Beat, seen=(seen,))
+    worker.drop("it dies")
+    site.call(polite, commands.Leaving, unbegun=(), stops=())
+    polite.drop("it leaves")
+    site.wires.settle()
+    assert site.scheduler.survived == Survived(deaths=1, lines=2)
+
+
+def test_hangs_copies_and_late_jobs_are_counted(site):
+    """One of each: who hangs is copied, and is late when it goes on."""
+    slow, client = site.worker(name="slow"), site.client()
+    site.submit(client)
+    held = site.ask(slow)
+    quick = site.worker(name="quick")
+    while (assignment := site.await_work(quick, slow)).start != held.start:
+        site.commit(quick, site.job(assignment))
+    shown = {each.name: each for each in site.scheduler.statuses()}
+    assert (shown["slow"].next_seconds, shown["slow"].next_weight) == (0.0, 0)
+    assert shown["quick"].next_weight > 0
+    job = site.job(held, held.start + 1)
+    site.commit(quick, site.job(assignment))
+    assert site.commit(slow, job) == (False, -1)
+    assert site.scheduler.survived == Survived(hangs=1, copies=1, late=1, lines=1)
