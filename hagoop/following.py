@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -16,10 +16,10 @@ from hagoop.client import Client, Order
 from hagoop.errors import HaGoopError, RequestCancelled, RequestFailed, ServerUnreachable
 from hagoop.interfaces import IWorkerReactor
 from hagoop.jobs import RequestId, RequestStatus, State
+from hagoop.races import first_of
 from hagoop.request_options import Following, Running
 from hagoop.showing import Progress, make_progress, show_requests, show_status, show_workers
 
-T = TypeVar("T")
 STATUS_SECONDS = 0.5
 CANCELLED, INTERRUPTED = 4, 130
 
@@ -167,23 +167,6 @@ class Follower:
     def _leave(self, status: int) -> None:
         if not self._left.called:
             self._left.callback(status)
-
-
-async def first_of(fetching: "Deferred[T]", left: "Deferred[T]") -> T:
-    """What happens first: the answer is there, or there is no use in waiting for it."""
-    first: Deferred[T] = Deferred()
-
-    def fired(result: Any) -> None:
-        if not first.called:
-            first.callback(result)
-
-    for each in (fetching, left):
-        each.addBoth(fired)
-    try:
-        return await first
-    finally:
-        fetching.cancel()
-        left.cancel()
 
 
 async def ask(call: Following, reactor: IWorkerReactor) -> int:

@@ -1,5 +1,6 @@
 """The demonstration's workers: each a process of its own on this machine."""
 
+import os
 from collections.abc import Iterator
 
 from attrs import define
@@ -27,7 +28,8 @@ class Crew(LocalCluster):
 
     def _unruly(self, server: str, name: str, kind: Kind) -> list[str]:
         words = ["--server", server, "--kind", kind, "--name", name, "--state", str(self.folder)]
-        words += ["--chance", str(self.cast.chance), "--seed", self.cast.seed, "--leave-with-parent"]
+        words += ["--chance", str(self.cast.chance), "--seed", self.cast.seed]
+        words += ["--parent", str(os.getpid())]
         return [*in_own_session("hagoop.demo.unruly"), *words]
 
     @property

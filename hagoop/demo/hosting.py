@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -19,12 +20,16 @@ from hagoop.demo.kinds import Habits, Kind, UnrulyLink, make_link
 from hagoop.disk import StateLock, lock_state
 from hagoop.interfaces import IWorkerReactor
 from hagoop.options import WorkerConfig
+from hagoop.races import first_of
 from hagoop.workbench import Share, Workbench
 from hagoop.worker import FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, FirstThatAnswers, Worker
 
 log = Logger()
 AWAY_SECONDS = 1.0
 """How long the flaky stay away."""
+BREAK_SECONDS = 2.0
+LEAVE_SECONDS = 6.5
+"""A worker sees the jobs in hand through before it leaves."""
 
 
 @define(eq=False)
@@ -60,14 +65,19 @@ class Life:
         if self._link is not None:
             self._link.drop("this worker dies")
         await self._client.stopService()
-        await self.worker.stop()
+        await self._stop(BREAK_SECONDS)
 
     async def leave(self) -> None:
         """End in good order."""
         if self._link is not None:
             self._link.hurry()
-        await self.worker.stop()
+        await self._stop(LEAVE_SECONDS)
         await self._client.stopService()
+
+    async def _stop(self, seconds: float) -> None:
+        """Whatever is wrong with a worker: it ends."""
+        stopping = Deferred.fromCoroutine(self.worker.stop())
+        await first_of(stopping, deferLater(self.worker.reactor, seconds))
 
 
 class _LinkFactory(Factory):

@@ -33,9 +33,9 @@ from hagoop.demo.roll import Roll, counted
 from hagoop.demo.text import Text, write_text
 from hagoop.demo.views import View, make_view
 from hagoop.errors import HaGoopError
-from hagoop.following import first_of
 from hagoop.interfaces import IWorkerReactor
 from hagoop.jobs import Program
+from hagoop.races import first_of
 from hagoop.showing import duration
 
 T = TypeVar("T")

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, ClassVar
 
 from attrs import define
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import LoopingCall
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python.usage import UsageError
@@ -30,6 +31,7 @@ USAGE = 2
 MOST_WORKERS = 10_000
 PARENT_SECONDS = 0.5
 """How often to look whether the parent is there."""
+END_SECONDS = 7.5
 
 
 class Options(ProgramOptions):
@@ -43,6 +45,7 @@ class Options(ProgramOptions):
     habits: Habits
     configs: list[WorkerConfig]
     life: int
+    parent_process: int | None
 
     optParameters: ClassVar[list[list[object]]] = [
         ["server", None, None, "ADDRESS[,ADDRESS] [default: $HAGOOP_SERVER, else this machine]"],
@@ -53,10 +56,8 @@ class Options(ProgramOptions):
         ["seed", None, "0", "The same deaths again"],
         ["state", None, None, "Folder that takes a state folder for each worker"],
         ["name", None, None, "What people see, with a number if there are several [default: the kind]"],
+        ["parent", None, None, "End when the process of this number is not our parent any more"],
         ["life", None, "0", "Which of its lives this process is, if others follow [default: all]"],
-    ]
-    optFlags: ClassVar[list[list[object]]] = [
-        ["leave-with-parent", None, "End when the process that started this one does"],
     ]
 
     def postOptions(self) -> None:
@@ -67,7 +68,8 @@ class Options(ProgramOptions):
         kind = self.read("kind", _kind)
         self.habits = Habits(kind, self.read("chance", _chance), self.read("delay", _seconds))
         count = self.read("count", lambda text: parse_count(text, 1, MOST_WORKERS))
-        self.life = self.read("life", lambda text: parse_count(text, 0, 1 << 30))
+        self.life = self.read("life", _number)
+        self.parent_process = self.read_if_given("parent", _number)
         prefix = self.read("name", parse_name) if self["name"] else str(kind)
         names = [prefix] if count == 1 else [f"{prefix}-{number}" for number in range(1, count + 1)]
         self.configs = [self._config(each) for each in names]
@@ -85,6 +87,10 @@ class Options(ProgramOptions):
     def comes_back(self) -> bool:
         """Whether its process dies and another takes its place."""
         return self.habits.kind is Kind.FLAKY and len(self.configs) == 1 and not self.life
+
+
+def _number(text: str) -> int:
+    return parse_count(text, 0, 1 << 30)
 
 
 def _kind(text: str) -> Kind:
@@ -122,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return USAGE
     if options.comes_back:
-        return Resurrection(words, bool(options["leave-with-parent"])).run()
+        return Resurrection(words, options.parent_process).run()
     return _run(options)
 
 
@@ -131,19 +137,17 @@ class Resurrection:
     """Starts a process again whenever it was killed, until it is told to end."""
 
     words: Sequence[str]
-    leave_with_parent: bool
-    _parent: int = 0
+    parent: int | None
     _ends: bool = False
 
     def run(self) -> int:
         """Give it one life after the other; the exit status of the last."""
-        self._parent = os.getppid()
         for each in (signal.SIGTERM, signal.SIGINT):
             signal.signal(each, self._end)
         life = 0
         while not self._is_over:
             life += 1
-            status = self._live(["--life", str(life), "--leave-with-parent"])
+            status = self._live(["--life", str(life), "--parent", str(os.getpid())])
             if status != -signal.SIGKILL:
                 return max(0, status)
             time.sleep(AWAY_SECONDS)
@@ -154,7 +158,7 @@ class Resurrection:
 
     @property
     def _is_over(self) -> bool:
-        return self._ends or (self.leave_with_parent and os.getppid() != self._parent)
+        return self._ends or is_orphan(self.parent)
 
     def _live(self, words: Sequence[str]) -> int:
         command = [sys.executable, "-m", "hagoop.demo.unruly", *self.words, *words]
@@ -164,8 +168,17 @@ class Resurrection:
                 with suppress(subprocess.TimeoutExpired):
                     return process.wait(PARENT_SECONDS / 5)
                 if self._is_over:
-                    process.terminate()
-                    return process.wait()
+                    return _end_of(process)
+
+
+def _end_of(process: "subprocess.Popen[bytes]") -> int:
+    """Tell it to end, and see to it."""
+    process.terminate()
+    try:
+        return process.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def _run(options: Options) -> int:
@@ -184,8 +197,8 @@ def _run(options: Options) -> int:
     reactor_.addSystemEventTrigger("before", "shutdown", stop_all, hosted)
     for each in hosted:
         reactor_.callWhenRunning(each.start)
-    if options["leave-with-parent"]:
-        _leave_with_parent(reactor_)
+    if options.parent_process is not None:
+        reactor_.callWhenRunning(_leave_with, options.parent_process, reactor_)
     reactor_.run()
     return 0
 
@@ -194,12 +207,18 @@ def _kill_this_process() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _leave_with_parent(reactor: IWorkerReactor) -> None:
-    parent = os.getppid()
+def is_orphan(parent: int | None) -> bool:
+    """Whether the parent that was named, if one was, is gone: it may be before we have begun."""
+    return parent is not None and os.getppid() != parent
 
+
+def _leave_with(parent: int, reactor: IWorkerReactor) -> None:
     def look() -> None:
-        if os.getppid() != parent and reactor.running:
-            reactor.stop()
+        if is_orphan(parent):
+            looking.stop()
+            # A signal may have been faster.
+            with suppress(ReactorNotRunning):
+                reactor.stop()
 
     looking = LoopingCall(look)
     looking.clock = reactor

@@ -137,6 +137,15 @@ def test_process_that_was_killed_leaves_no_other_behind(cluster: Cluster) -> Non
     until(lambda: not names(cluster))
 
 
+@pytest.mark.parametrize("kind", ["flaky", "evil"])
+def test_process_whose_parent_is_gone_before_it_begins_leaves(cluster: Cluster, kind: str) -> None:
+    """It has nobody whose end it could notice later."""
+    unruly = cluster.add_unruly(kind, "--parent", "1")
+    unruly.wait()
+    assert unruly.process is not None
+    assert unruly.process.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

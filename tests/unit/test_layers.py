@@ -30,7 +30,7 @@ LAYERS = {
     "effects": """
         answer_file answers arriving awake client containers delivery disk docket families feeding found
         grants incoming inputs intake journal launching links memory_spool phases piecework process
-        programs reading recovery reports roles rows scheduler sentences server sessions shipping
+        programs races reading recovery reports roles rows scheduler sentences server sessions shipping
         showing sorting spool stored transfer verdicts web workbench worker
     """,
     "composition": "demo following local request_options request_script server_tap simulate worker_tap",
