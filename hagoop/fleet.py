@@ -76,6 +76,14 @@ class Fleet:
             return False
         return not (session.leases and self.standing(session.worker).is_on_trial)
 
+    def worker_hung(self, session: Session, now: float) -> None:
+        """A worker was not waited for any longer: it fails what others do."""
+        self.standing(session.worker).failed(now, others_succeed=True)
+
+    def is_doubtful(self, session: Session) -> bool:
+        """Whether a worker has missed a deadline, and has committed nothing since."""
+        return self.records[session.worker].stalled_since is not None
+
     def program_failed(self, session: Session, request: Request, phase: Phase, now: float) -> None:
         """A program failed on a worker, where others may have shown that it can be done."""
         others = (worker for kind, worker in request.paces if kind is phase and worker != session.worker)

@@ -92,6 +92,7 @@ class Lease:
     """The right of one session to one stretch.
 
     :ivar moved: when a line or a commit of it was last seen.
+    :ivar misses: deadlines missed by this range, whoever held it; ``own_misses``: by this lease.
     :ivar asked_back: whether a ``TakeBack`` is on its way.
     :ivar stops: where its holder will stop, as it said when asked; None: at the stretch's end.
     """
@@ -109,6 +110,7 @@ class Lease:
     job_end: int = 0
     beat: float = 0.0
     misses: int = 0
+    own_misses: int = 0
     asked_back: bool = False
     stops: int | None = None
 
@@ -124,6 +126,7 @@ class Lease:
     def missed(self, now: float) -> None:
         """A deadline has passed; the count travels with the range."""
         self.misses += 1
+        self.own_misses += 1
         self.moved = now
         self.session.stalled = True
         self.progress.history(self.stretch.front).misses = self.misses

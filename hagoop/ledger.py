@@ -150,7 +150,7 @@ class Ledger:
                 continue
             lease = self._lease_untouched(asking, request, progress, now)
             # One that asks ahead of its need gets no copy: it could not begin at once.
-            if lease is None and asking.is_free and not self.fleet.standing(asking.worker).is_on_trial:
+            if lease is None and self._may_copy(asking, request):
                 lease = self._lease_copy(asking, request, progress, now)
             if lease:
                 return lease
@@ -177,6 +177,13 @@ class Ledger:
         if wanted is None:
             return None
         return self._lease(session, request, progress, lambda id_: progress.lease(wanted, id_), now)
+
+    def _may_copy(self, session: Session, request: Request) -> bool:
+        """Copies are for those who are trusted to be faster, as long as there is one who is free."""
+        if not session.is_free or self.fleet.standing(session.worker).is_on_trial:
+            return False
+        free = [each for each in self.fleet.idle if each.worker not in request.unfit]
+        return not self.fleet.is_doubtful(session) or all(self.fleet.is_doubtful(each) for each in free)
 
     def _lease_copy(
         self, session: Session, request: Request, progress: Progress, now: float
@@ -278,14 +285,17 @@ class Ledger:
         progress.commit(lease.stretch, Range(job.start, job.end))
         lease.committed = lease.moved = lease.beat = now
         lease.commit_seconds = self._commit_seconds(lease.session, lease.request, progress, now)
-        lease.misses = 0
-        return progress, self._cancel_losers(lease)
+        lease.misses = lease.own_misses = 0
+        return progress, self._cancel_losers(lease, now)
 
-    def _cancel_losers(self, winner: Lease) -> list[Decision]:
+    def _cancel_losers(self, winner: Lease, now: float) -> list[Decision]:
         stretch = winner.stretch
         finished = stretch.front == stretch.end
         ended = self._close_stretch(stretch) if finished else self._heed_stops(stretch)
         losers = [each for each in ended if each is not winner]
+        for each in losers:
+            if each.session.stalled:
+                self.fleet.worker_hung(each.session, now)
         return [Cancel(each.session.id, each.id, "a copy was faster") for each in losers]
 
     def _close_stretch(self, stretch: Stretch) -> list[Lease]:

@@ -27,7 +27,10 @@ MESSAGES_PER_SECOND = 4000.0
 """What the server takes of each kind (R_max)."""
 MUTE_BEATS = 12
 """After so many missed Beats idle workers share what lies behind a job without asking."""
-MOST_COPIES = 2
+GOING_COPIES = 2
+"""How many holders that have not stalled a range may have."""
+MOST_COPIES = 6
+"""How many in all."""
 MISSES_TO_CLOSE = 3
 MIN_GAIN_SECONDS = 0.02
 JOB_SLACK = 3.0

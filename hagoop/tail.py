@@ -13,7 +13,7 @@ from hagoop import policy
 from hagoop.fleet import Fleet
 from hagoop.jobs import AssignmentId
 from hagoop.leases import Close, Decision, Lease, Session
-from hagoop.progress import Progress
+from hagoop.progress import Progress, Stretch
 from hagoop.requests import Request
 
 
@@ -46,10 +46,16 @@ class Tail:
             return []
         lease.missed(self.now)
         self.fleet.records[lease.session.worker].missed(self.now)
-        if lease.misses >= policy.MISSES_TO_CLOSE and not lease.is_alone:
+        lease.stretch.wants_copy = self._may_have_copy(lease.stretch)
+        # Only its own: a line may be heavy for everybody.
+        if lease.own_misses >= policy.MISSES_TO_CLOSE and not lease.is_alone:
+            self.fleet.worker_hung(lease.session, self.now)
             return [Close(lease.session.id, "it missed three deadlines and a copy runs")]
-        lease.stretch.wants_copy = len(lease.stretch.holders) < policy.MOST_COPIES
         return [*lease.ask_back(lease.job_end)]
+
+    def _may_have_copy(self, stretch: Stretch) -> bool:
+        going = sum(not self.leases[each].session.stalled for each in stretch.holders)
+        return going < policy.GOING_COPIES and len(stretch.holders) < policy.MOST_COPIES
 
     def _is_waiting(self, lease: Lease) -> bool:
         """Whether it was asked for ahead of need: its session has begun as much as it has slots."""

@@ -1,6 +1,7 @@
 """The rules of the ledger, one by one; ``check()`` holds at the end of each test."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -452,13 +453,59 @@ def test_copies_share_the_front(books: Books) -> None:
 
 
 def test_range_is_copied_once_and_not_to_its_holder(books: Books) -> None:
-    """Two hold it; a third would only burn time."""
+    """One of the two that hold it goes on; a third would only burn time."""
     first, copy = copied(books)
-    assert books.refused(books.join("w3"))
-    assert books.review_after(60.0) == []
-    assert not copy.stretch.wants_copy
+    third = books.join("w3")
+    assert books.refused(third)
+    assert books.review_after(0.5) == []
+    assert books.refused(third)
     assert books.refused(first.session.id)
     assert books.refused(copy.session.id)
+
+
+def test_range_whose_holders_have_all_stalled_is_copied_again(books: Books) -> None:
+    """Up to a bound: it may be the range."""
+    first, copy = copied(books)
+    others = [books.join(f"w{number}") for number in range(3, 9)]
+    books.review_after(60.0)
+    for each in others[: policy.MOST_COPIES - 2]:
+        assert books.ask(each).stretch is first.stretch
+        books.review_after(1000.0)
+    assert len(copy.stretch.holders) == policy.MOST_COPIES
+    assert all(books.refused(each) for each in others)
+
+
+def test_who_missed_a_deadline_gets_no_copy_beside_one_who_did_not(books: Books) -> None:
+    """It has committed nothing since; alone it does what there is."""
+    books.submit(lines=100)
+    slow = books.join("slow")
+    lease = books.hold(slow, 0, 50)
+    books.review_after(100.0)
+    books.ledger.assignment_returned(slow, lease.id)
+    good = books.hold(books.join("good"), 0, 100)
+    good.stretch.wants_copy = True
+    free = books.join("free")
+    assert books.refused(slow)
+    assert books.ask(free).stretch is good.stretch
+
+
+def test_who_is_not_waited_for_three_times_is_put_aside(books: Books) -> None:
+    """A worker that takes and never gives fails what others do."""
+    books.submit(lines=MUCH)
+    evil, good = books.join("evil"), books.join("good")
+    for number in range(3):
+        lease = books.hold(evil, number, number + 1)
+        books.review_after(1000.0)
+        books.commit(books.ledger._copy(*copy_of(books, good, lease)))
+        books.ledger.assignment_returned(evil, lease.id)
+    assert books.refused(evil)
+    assert not books.refused(good)
+
+
+def copy_of(books: Books, session: SessionId, lease: Lease) -> tuple[Any, ...]:
+    """What the ledger makes a copy of."""
+    holder = books.ledger.fleet.sessions[session]
+    return holder, lease.request, lease.progress, lease.stretch, books.now
 
 
 def test_who_asks_ahead_gets_no_copy(books: Books) -> None:
