@@ -1,5 +1,6 @@
 """One run of one program: fed, watched, bounded, and gone when it ends."""
 
+import errno
 import os
 import signal
 from collections.abc import Callable
@@ -44,6 +45,8 @@ from hagoop.verdicts import (
 # A program that multiplies must be stopped before it has made thousands of itself.
 _WATCH_SECONDS = 0.25
 _FOLDER_SECONDS = 1.0
+# What a machine lacks at the moment, and not for ever.
+_PASSING = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 # How long stderr may stay open after the exit: a grandchild of another session may hold it.
 _DRAIN_SECONDS = 0.2
 
@@ -143,7 +146,9 @@ class Running(ProcessProtocol):
         except (OSError, ValueError, TypeError) as error:
             # Twisted and posix_spawn refuse NUL bytes by TypeError and ValueError.
             what = error.strerror if isinstance(error, OSError) else str(error)
-            self._end(WorkerUnfit(f"{self._run.argv[0]} cannot be started on this machine: {what}"))
+            passes = isinstance(error, OSError) and error.errno in _PASSING
+            kind = JobError if passes else WorkerUnfit
+            self._end(kind(f"{self._run.argv[0]} cannot be started on this machine: {what}"))
 
     def _spawn(self) -> None:
         run = self._run

@@ -1,5 +1,6 @@
 """What a run may do, and what was wrong with one that has ended by itself."""
 
+import errno
 import os
 import re
 import signal
@@ -8,7 +9,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from hagoop.errors import HaGoopError, OutOfBounds, OutputTooLarge, ProgramFailed, WorkerUnfit
+from hagoop.errors import HaGoopError, JobError, OutOfBounds, OutputTooLarge, ProgramFailed, WorkerUnfit
 from hagoop.families import Usage, others_of_user
 from hagoop.feeding import Feed
 from hagoop.jobs import Counter
@@ -17,6 +18,7 @@ from hagoop.programs import why_unfit
 
 # A disk with less room than this has none.
 _FULL_BYTES = 64 << 10
+_PASSING = tuple(os.strerror(each) for each in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE))
 _NO_MEMORY = re.compile(
     rb"MemoryError|[Cc](?:annot|ould not) allocate memory|[Oo]ut of memory|bad_alloc|[Mm]emory exhausted"
 )
@@ -147,9 +149,12 @@ def _no_room(run: Run) -> WorkerUnfit | None:
     return WorkerUnfit("no room left on this worker's disk") if full else None
 
 
-def _unfit(run: Run, exit: Exit, container: str) -> WorkerUnfit | None:
+def _unfit(run: Run, exit: Exit, container: str) -> JobError | None:
     if container and exit.log.startswith(f"{container}: "):
-        return WorkerUnfit(f"programs cannot be contained on this machine: {exit.log.splitlines()[0]}")
+        said = exit.log.splitlines()[0]
+        # What lacks at the moment only, is no reason to give this worker nothing more.
+        kind = JobError if said.endswith(_PASSING) else WorkerUnfit
+        return kind(f"programs cannot be contained on this machine: {said}")
     assert exit.status is not None
     why = why_unfit(run.argv, run.folder, run.env.get("PATH", ""), exit.status, exit.log)
     return WorkerUnfit(why) if why else None

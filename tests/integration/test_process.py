@@ -1,6 +1,7 @@
 """Real programs, run and watched."""
 
 import contextlib
+import errno
 import os
 import signal
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from hagoop.containers import find_container
 from hagoop.errors import (
     JobError,
     OutOfBounds,
@@ -21,7 +23,7 @@ from hagoop.errors import (
 from hagoop.feeding import Feed
 from hagoop.jobs import Counter
 from hagoop.process import Running, launch
-from hagoop.verdicts import Run
+from hagoop.verdicts import Exit, Run, verdict
 
 ENV = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
 
@@ -210,6 +212,29 @@ async def test_program_for_another_machine_is_told(run, tmp_path, argv):
     (tmp_path / "folder" / "map").chmod(0o755)
     error = await failure(run("", argv=argv), WorkerUnfit)
     assert str(error).startswith("map is a program for machine 2, this machine is ")
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM, errno.EMFILE])
+async def test_machine_that_can_start_nothing_just_now_is_not_unfit(run, monkeypatch, number):
+    """Too many processes, whoever's they are: later it may run this program."""
+    from twisted.internet import reactor
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(reactor, "spawnProcess", refuse)
+    error = await failure(run("true"), JobError)
+    assert str(error) == f"/bin/sh cannot be started on this machine: {os.strerror(number)}"
+
+
+async def test_container_that_lacks_processes_is_no_reason_to_be_unfit(run):
+    """As bubblewrap says it; anything else that it says is."""
+    name = find_container(os.environ["PATH"]).program or "bwrap"
+    made = run("true")
+    passing = Exit(1, None, 0, f"{name}: Creating new namespace failed: {os.strerror(errno.EAGAIN)}\n")
+    lasting = Exit(1, None, 0, f"{name}: No permissions to create new namespace\n")
+    assert type(verdict(made, passing, name)) is JobError
+    assert type(verdict(made, lasting, name)) is WorkerUnfit
 
 
 async def test_output_file_that_cannot_be_made(run, tmp_path):
