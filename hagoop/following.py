@@ -18,7 +18,7 @@ from hagoop.interfaces import IWorkerReactor
 from hagoop.jobs import RequestId, RequestStatus, State
 from hagoop.races import first_of
 from hagoop.request_options import Following, Running
-from hagoop.showing import Progress, make_progress, show_requests, show_status, show_workers
+from hagoop.showing import Progress, Silence, make_progress, show_requests, show_status, show_workers
 
 STATUS_SECONDS = 0.5
 CANCELLED, INTERRUPTED = 4, 130
@@ -113,6 +113,8 @@ class Follower:
 
     def _tell(self, status: RequestStatus) -> None:
         self._progress.stop()
+        # A status that is still on its way is no news after this.
+        self._progress = Silence()
         if self.call.json:
             print(json.dumps(wire.to_plain(status)), file=sys.stderr)
         elif status.state is State.DONE and not self.call.quiet:
