@@ -1,6 +1,7 @@
 """What ``hagoop-request`` does once its command line is understood."""
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -163,8 +164,9 @@ class Follower:
         try:
             print(sentence, file=sys.stderr, flush=True)
         except OSError:
-            # The terminal is gone.
-            return
+            # The terminal is gone: what is still to be said, at exit too, must go somewhere.
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stderr.fileno())
 
     def _leave(self, status: int) -> None:
         if not self._left.called:

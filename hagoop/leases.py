@@ -64,7 +64,7 @@ Decision = Cancel | TakeBack | Close | PhaseEnded | ProgramBroken | NobodyFit
 class Session:
     """A connected worker.
 
-    :ivar heard: when its last Beat came; it says one every few seconds even when it is idle.
+    :ivar heard: when its last Beat or Ask came; it says one every few seconds even when it is idle.
     """
 
     id: SessionId

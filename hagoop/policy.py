@@ -23,6 +23,9 @@ MIN_COMMIT_SECONDS = 0.02
 MIN_DEADLINE_SECONDS = 1.0
 BEAT_SECONDS = 0.25
 SILENT_BEATS = 3.5
+IDLE_BEAT_SECONDS = 5.0
+"""The interval of Beats of a worker that has nothing to say."""
+QUIET_BEATS = 1.5
 MESSAGES_PER_SECOND = 4000.0
 """What the server takes of each kind (R_max)."""
 MUTE_BEATS = 12
@@ -92,6 +95,11 @@ def lease_seconds(asking: Asking, supply: Supply) -> float:
 def lease_weight(asking: Asking, supply: Supply) -> int:
     """How much to lease; at least 1."""
     return max(1, int(asking.speed * lease_seconds(asking, supply)))
+
+
+def quiet_seconds(workers: int) -> float:
+    """How long nothing may be heard of a worker that is to have more work."""
+    return QUIET_BEATS * max(IDLE_BEAT_SECONDS, beat_seconds(workers))
 
 
 def beat_seconds(workers: int) -> float:

@@ -156,6 +156,7 @@ class Scheduler:
             waiting.errback(LimitExceeded(f"more than {ASKS_PER_SLOT} asks for each slot"))
             return waiting
         self._asks[waiting] = session.id
+        self._hear(session)
         self._serve_soon()
         return waiting
 
@@ -167,7 +168,7 @@ class Scheduler:
     def _serve(self) -> None:
         self._serving = False
         for waiting, session in list(self._asks.items()):
-            if waiting not in self._asks:
+            if waiting not in self._asks or self._is_quiet(session):
                 continue
             lease = self.ledger.lease_next(session, self.clock.seconds())
             if lease is None:
@@ -180,6 +181,11 @@ class Scheduler:
                 continue
             del self._asks[waiting]
             waiting.callback(leased)
+
+    def _is_quiet(self, session: SessionId) -> bool:
+        """Whether what it would be given might wait for its end: it may be gone without a word."""
+        quiet = self.clock.seconds() - self.ledger.fleet.sessions[session].heard
+        return quiet > policy.quiet_seconds(len(self.workers))
 
     def _start_lease(self, lease: Lease) -> Leased:
         stretch, progress = lease.stretch, lease.progress
@@ -223,9 +229,16 @@ class Scheduler:
 
     def beat(self, session: Session, seen: Sequence[Seen]) -> None:
         """How far a worker's jobs are."""
-        session.heard = now = self.clock.seconds()
+        now = self.clock.seconds()
+        self._hear(session)
         for each in seen:
             self.ledger.line_seen(session.id, each, now)
+
+    def _hear(self, session: Session) -> None:
+        """It lives; if that was in doubt, it may have work now."""
+        if self._is_quiet(session.id):
+            self._serve_soon()
+        session.heard = self.clock.seconds()
 
     # What jobs come to
 

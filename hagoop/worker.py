@@ -28,7 +28,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 from zope.interface import implementer
 
-from hagoop import commands
+from hagoop import commands, policy
 from hagoop.disk import StateLock, lock_state
 from hagoop.errors import BLAMED_KINDS, HaGoopError, WorkerLost
 from hagoop.experience import JobSizer
@@ -42,7 +42,6 @@ from hagoop.workbench import Share, Workbench
 
 log = Logger()
 T = TypeVar("T")
-KEEPALIVE_SECONDS = 5.0
 ROUND_TRIP_SECONDS = 0.05
 """How long before the end of an assignment the next is asked for."""
 FIRST_RETRY_SECONDS = 0.5
@@ -289,7 +288,7 @@ class Worker:
         seen = tuple(each.seen for each in self.works.values())
         interval = self._beats.interval if self._beats is not None else None
         self._quiet = 0.0 if seen else self._quiet + (interval or 0.0)
-        if self.link is not None and (seen or self._quiet >= KEEPALIVE_SECONDS):
+        if self.link is not None and (seen or self._quiet >= policy.IDLE_BEAT_SECONDS):
             self._quiet = 0.0
             self.link.tell(commands.Beat, seen=seen)
 

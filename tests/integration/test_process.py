@@ -123,7 +123,7 @@ async def test_no_input_is_the_null_device(run):
 async def test_folder_and_environment_are_the_runs_own(run, tmp_path):
     """Nothing of the worker's environment is seen."""
     env = {**ENV, "GREETING": "h\udcffllo"}
-    await start(run("pwd; printf '%s\\n' \"$GREETING\" \"${HOME-none}\"", env=env)).ended
+    await start(run('pwd; printf \'%s\\n\' "$GREETING" "${HOME-none}"', env=env)).ended
     assert (tmp_path / "out").read_bytes() == os.fsencode(tmp_path / "folder") + b"\nh\xffllo\nnone\n"
 
 

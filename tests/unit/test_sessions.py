@@ -351,6 +351,24 @@ def test_silent_worker_is_dropped(site):
     assert site.ask(other).start == assignment.start
 
 
+def test_who_is_heard_of_no_more_gets_no_work(site):
+    """It asked before its link went mute; what it would be given waits for whoever lives."""
+    mute, idle = site.worker(), site.worker()
+    asked, asked_too = (site.ask_for(each, commands.Ask, slot=0) for each in (mute, idle))
+    site.wires.advance(5)
+    site.call(idle, commands.Beat, seen=())
+    site.wires.advance(4)
+    site.submit(site.client())
+    site.wires.settle()
+    assert not asked.called
+    assert asked_too.called
+    # It was not mute, only late: now it may have the next.
+    site.submit(site.client())
+    site.call(mute, commands.Beat, seen=())
+    site.wires.settle()
+    assert asked.called
+
+
 def test_silent_client_may_wait_for_days(site):
     """Its request takes its time."""
     client = site.client()
@@ -441,6 +459,7 @@ def test_ask_is_answered_when_there_is_work(site):
     asked = site.ask_for(worker, commands.Ask, slot=0)
     site.wires.advance(25)
     assert not asked.called
+    site.call(worker, commands.Beat, seen=())
     site.submit(site.client())
     assignment = site.wires.result(asked)["assignment"]
     assert (assignment.request, assignment.phase, assignment.start) == ("r1", Phase.MAP, 0)
