@@ -1,5 +1,6 @@
 # make demo    good, bad and evil workers on this machine; DEMO='--bad 5' for more of a kind
 # make test    all tests
+# make chaos   fleets that die, hang and lie idle, for minutes; make chaos SHORT=1 for one or two
 # make lint    ruff and mypy
 # make docs    the documentation, in docs/_build/html
 # make clean   remove what these have made
@@ -16,10 +17,13 @@ DEMO ?=
 TIMEOUT := $(shell command -v timeout >/dev/null && echo timeout --kill-after=30 \
 	$$(test -t 0 && echo --foreground) $(TEST_SECONDS))
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test chaos lint docs clean
 
 test: .venv/installed-test
 	$(TIMEOUT) $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--numprocesses 3 --dist loadfile)
+
+chaos: .venv/installed-test
+	$(TIMEOUT) $(BIN)/python -m pytest tests/chaos $(if $(SHORT),--short)
 
 lint: .venv/installed-lint
 	$(BIN)/ruff check .

@@ -10,7 +10,12 @@ from typing import Any, BinaryIO
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectError, ConnectionClosed, TimeoutError
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionClosed,
+    TimeoutError,
+)
 from twisted.internet.interfaces import IConsumer, IReactorTime
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
@@ -188,7 +193,7 @@ class Transfer:
             response: IResponse = await self._agent.request(method, uri, headers, body)
         except (ConnectError, ConnectionClosed, ResponseFailed, TimeoutError, OSError) as error:
             raise TransferFailed(f"{host}:{self.port} does not take or give bytes: {error}") from error
-        except CancelledError as error:
+        except (CancelledError, ConnectingCancelledError) as error:
             raise TransferFailed("the transfer was cancelled") from error
         return response
 

@@ -1,9 +1,12 @@
 """Bytes over real HTTP: what is cancelled ends, however it comes about."""
 
+import contextlib
+import socket
 from collections.abc import Iterator
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
@@ -44,6 +47,37 @@ async def test_all_bytes_come(transfer: Transfer) -> None:
     parts.clear()
     await transfer.get("body", "", parts.append, offset=999_990)
     assert b"".join(parts) == BODY[999_990:]
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_cancelled_on_its_way(transfer: Transfer, turns: int) -> None:
+    """While a name is looked up, a connection made, an answer awaited: it fails as all transfers do."""
+    from twisted.internet import reactor
+
+    fetching = Deferred.fromCoroutine(transfer.get("body", "", lambda _: None))
+    for _ in range(turns):
+        await deferLater(reactor, 0)
+    fetching.cancel()
+    with pytest.raises(TransferFailed):
+        await fetching
+
+
+async def test_cancelled_while_it_connects(transfer: Transfer) -> None:
+    """To a port whose queue is full, so that nobody ever answers."""
+    from twisted.internet import reactor
+
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(full.getsockname())
+        nobody = Transfer(reactor, "127.0.0.1", full.getsockname()[1])
+        fetching = Deferred.fromCoroutine(nobody.get("body", "", lambda _: None))
+        await deferLater(reactor, 0.05)
+        fetching.cancel()
+        with pytest.raises(TransferFailed, match="cancelled"):
+            await fetching
 
 
 @pytest.mark.parametrize("at", [1, 2, 3])
