@@ -123,9 +123,9 @@ class Lease:
         """Whether no copy of it runs."""
         return len(self.stretch.holders) == 1
 
-    def missed(self, now: float) -> None:
-        """A deadline has passed; the count travels with the range."""
-        self.misses += 1
+    def missed(self, now: float, *, travels: bool) -> None:
+        """A deadline has passed; whether the count travels with the range."""
+        self.misses += travels
         self.own_misses += 1
         self.moved = now
         self.session.stalled = True

@@ -167,7 +167,9 @@ class Scheduler:
 
     def _serve(self) -> None:
         self._serving = False
-        for waiting, session in list(self._asks.items()):
+        sessions = self.ledger.fleet.sessions
+        # Whoever spoke last is the surest to be there.
+        for waiting, session in sorted(self._asks.items(), key=lambda ask: -sessions[ask[1]].heard):
             if waiting not in self._asks or self._is_quiet(session):
                 continue
             lease = self.ledger.lease_next(session, self.clock.seconds())

@@ -41,10 +41,13 @@ class Tail:
         phase = lease.progress.phase
         pace = lease.request.pace(lease.session.worker, phase)
         speed = self.fleet.speed(lease.session, lease.request, phase)
-        limit = policy.deadline_seconds(lease.job_weight, speed, pace, lease.misses)
+        mute = policy.is_mute(lease.silent_seconds(self.now), len(self.fleet.sessions))
+        # Work that was late with others may be hard; one that is mute shows nothing of the kind.
+        misses = lease.own_misses if mute else lease.misses
+        limit = policy.deadline_seconds(lease.job_weight, speed, pace, misses)
         if self.now - lease.moved <= limit:
             return []
-        lease.missed(self.now)
+        lease.missed(self.now, travels=not mute)
         self.fleet.records[lease.session.worker].missed(self.now)
         lease.stretch.wants_copy = self._may_have_copy(lease.stretch)
         # Only its own: a line may be heavy for everybody.

@@ -390,6 +390,18 @@ def test_missed_deadlines_travel_with_the_range(books: Books) -> None:
     assert lease.misses == 0
 
 
+def test_deadlines_missed_by_the_mute_do_not_travel(books: Books) -> None:
+    """The work is not to blame: whoever takes it next is not waited for any longer."""
+    books.submit(lines=1)
+    session = books.join("w1")
+    books.ask(session)
+    books.mute.add(session)
+    books.review_after(100.0)
+    books.review_after(100.0)
+    books.end(session)
+    assert books.ask(books.join("w2")).misses == 0
+
+
 def test_line_taken_puts_the_deadline_off_and_silence_does_not(books: Books) -> None:
     """A Beat without a new line is no progress."""
     books.submit(lines=8)

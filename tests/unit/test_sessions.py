@@ -369,6 +369,17 @@ def test_who_is_heard_of_no_more_gets_no_work(site):
     assert asked.called
 
 
+def test_who_spoke_last_gets_work_first(site):
+    """The surest to be there, though others have waited longer."""
+    before, last = site.worker(), site.worker()
+    asked, asked_too = (site.ask_for(each, commands.Ask, slot=0) for each in (before, last))
+    site.wires.advance(2)
+    site.call(last, commands.Beat, seen=())
+    site.submit(site.client())
+    first, second = (site.wires.result(each)["assignment"] for each in (asked_too, asked))
+    assert first.start < second.start
+
+
 def test_silent_client_may_wait_for_days(site):
     """Its request takes its time."""
     client = site.client()
