@@ -94,6 +94,9 @@ class NurseryPart(Part):
     def start(self) -> None:
         """Begin a life."""
         self.was_killed = False
+        for each in self.folder.glob("*.pid"):
+            # Of a life that was killed; by now another process may have its number.
+            each.unlink()
         born = self.nursery.ask("bear", str(self.folder), self.words, self.env, self.seconds)
         # ``Popen`` in all that a part needs.
         self.process = Child(self.nursery, born)  # type: ignore[assignment]
