@@ -13,7 +13,7 @@ from cluster import Cluster, differ, running, until
 
 pytestmark = pytest.mark.slow
 
-LINES = 500
+LINES = 200
 TEXT = b"".join(b"line %d\n" % number for number in range(LINES))
 SLOW = "while read -r line; do sleep 0.01; printf '%s\\n' \"$line\"; done"
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
