@@ -61,6 +61,7 @@ int main(void)
 KEYS = 97
 PAUSE_SECONDS = 1.0
 LIMIT_SECONDS = 300.0
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 STARTS = 5
 """How often the bare start of a worker is measured."""
 
@@ -460,10 +461,17 @@ def parse() -> argparse.Namespace:
     return options
 
 
+def stop(number: int, frame: object) -> None:
+    """Leave by way of all that ends what was started, which no second Ctrl-C may cut short."""
+    for each in STOPS:
+        signal.signal(each, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
 def main() -> None:
     options = parse()
-    # As Ctrl-C does it: all that was started is ended.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for each in STOPS:
+        signal.signal(each, stop)
     folder = Path(tempfile.mkdtemp(prefix="hagoop-churn-"))
     try:
         run(Bench(folder, options), options)
