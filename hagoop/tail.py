@@ -2,7 +2,7 @@
 
 A deadline never kills first: it asks for the work behind the job in hand and lets another worker copy
 the rest; only the third miss closes the session, and only while a copy runs.  Of one that is mute
-nothing can be asked: what lies behind its job is shared, when others are idle.
+nothing can be asked: what lies behind its job is free when it misses a deadline or others are idle.
 """
 
 from collections.abc import Iterable, Mapping
@@ -49,6 +49,7 @@ class Tail:
             return []
         lease.missed(self.now, travels=not mute)
         self.fleet.records[lease.session.worker].missed(self.now)
+        self._cut_if_mute(lease)
         lease.stretch.wants_copy = self._may_have_copy(lease.stretch)
         # Only its own: a line may be heavy for everybody.
         if lease.own_misses >= policy.MISSES_TO_CLOSE and not lease.is_alone:
@@ -90,7 +91,7 @@ class Tail:
         """
         end = max(lease.job_end, lease.stretch.front + 1)
         mute = policy.is_mute(lease.silent_seconds(self.now), len(self.fleet.sessions))
-        if mute and end < lease.stretch.end:
+        if mute and lease.is_alone and end < lease.stretch.end:
             lease.progress.shorten(lease.stretch, end)
 
     def _help(self, seen: policy.Running, lease: Lease, helper: Session) -> list[Decision]:

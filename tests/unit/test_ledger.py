@@ -648,15 +648,23 @@ def test_idle_workers_share_what_a_mute_one_holds(books: Books) -> None:
     books.commit(lease, 10)
 
 
-def test_mute_holder_loses_nothing_while_all_have_work(books: Books) -> None:
-    """It may wake before anybody needs it."""
+def test_mute_holder_that_misses_a_deadline_keeps_its_job_alone(books: Books) -> None:
+    """Whoever comes next begins behind it."""
     books.submit(lines=MUCH)
     lease = books.hold(books.join("mute"), 0, MUCH)
     books.mute.add(lease.session.id)
-    books.submit("r2", lines=MUCH)
-    books.hold(books.join("busy"), 0, 1000, "r2")
+    books.beat(lease, 10)
+    assert books.review_after(100) == []
+    assert (lease.stretch.front, lease.stretch.end) == (0, 10)
+    assert books.ask(books.join("next")).stretch.front == 10
+
+
+def test_what_a_mute_holder_shares_with_a_copy_is_not_cut(books: Books) -> None:
+    """The copy has begun it."""
+    first, copy = copied(books)
+    books.mute.add(first.session.id)
     books.review_after(100)
-    assert lease.stretch.end == MUCH
+    assert copy.stretch.end == 10
 
 
 def test_nobody_idle_helps_nobody(books: Books) -> None:
