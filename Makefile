@@ -1,6 +1,6 @@
 # make demo    good, bad and evil workers on this machine; DEMO='--bad 5' for more of a kind
 # make test    all tests
-# make chaos   fleets that die, hang and lie idle, for minutes; make chaos SHORT=1 for one or two
+# make chaos   the tests that need minutes: large unruly fleets, workers that die; make chaos SHORT=1 for less
 # make lint    ruff and mypy
 # make docs    the documentation, in docs/_build/html
 # make clean   remove what these have made
@@ -11,6 +11,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 TEST_SECONDS := 1800
 TESTS ?=
+SHORT ?=
 DEMO ?=
 
 # The last defence against a test that hangs.  At a terminal Ctrl-C must still reach the tests.
@@ -23,7 +24,8 @@ test: .venv/installed-test
 	$(TIMEOUT) $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--numprocesses 3 --dist loadfile)
 
 chaos: .venv/installed-test
-	$(TIMEOUT) $(BIN)/python -m pytest tests/chaos $(if $(SHORT),--short)
+	$(TIMEOUT) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
+		$(if $(SHORT),--short) $(or $(TESTS),tests/chaos)
 
 lint: .venv/installed-lint
 	$(BIN)/ruff check .

@@ -11,12 +11,11 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
-from cluster import REQUEST_SECONDS, SOURCE, Cluster, Part, differ, oracle
+from cluster import REQUEST_SECONDS, SOURCE, Cluster, differ, oracle
 
 WORDS = f"""#!{sys.executable}
 import os, re, sys, time
@@ -161,25 +160,10 @@ def committed(cluster: Cluster) -> list[int]:
     return [each["committed"] for each in cluster.ask("workers")]
 
 
-def unruly(cluster: Cluster, kind: str, count: int = 1, **options: object) -> list[Part]:
+def unruly(cluster: Cluster, kind: str, count: int = 1, **options: object) -> None:
     """Start workers of a kind: the first is a process of its own, the others share one."""
-    return [_unruly(cluster, kind, each, options) for each in _shares(count)]
-
-
-def _shares(count: int) -> Iterator[int]:
-    yield 1
-    if count > 1:
-        yield count - 1
-
-
-def _unruly(cluster: Cluster, kind: str, count: int, options: dict[str, object]) -> Part:
-    number = len(cluster.workers) + 1
-    folder = cluster.folder / f"{kind}-{number}"
-    folder.mkdir()
-    named = {"server": cluster.address, "kind": kind, "count": count, "seed": number}
-    named |= {"state": folder / "state", "name": folder.name, **options}
-    words = [word for name, value in named.items() for word in (f"--{name}", str(value))]
-    part = Part(folder, [sys.executable, "-m", "hagoop.demo.unruly", *words], cluster.env)
-    part.start()
-    cluster.workers.append(part)
-    return part
+    words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+    for share in (1, count - 1):
+        if share:
+            seed = len(cluster.workers)
+            cluster.add_unruly(kind, "--count", str(share), "--seed", str(seed), *words)
