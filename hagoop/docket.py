@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from attrs import define, evolve, field
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -14,7 +14,6 @@ from hagoop.answers import Answer, InThread
 from hagoop.errors import RequestError, SpoolFull, UnknownRequest
 from hagoop.interfaces import IInputs, IJournal, ISpool, Syncable
 from hagoop.jobs import (
-    Counter,
     Finished,
     Output,
     Phase,
@@ -30,16 +29,11 @@ from hagoop.merging import MERGE_RUNS
 from hagoop.phases import NextPhase, RequestData
 from hagoop.progress import Progress
 from hagoop.requests import Request
+from hagoop.statuses import counters_of, last_phase, status_of
 
 log = Logger()
 RETRY_SECONDS = 1.0
 """How soon a write is tried again that found the disk full."""
-KNOWN_SHARE = 0.05
-"""How much of a phase must be done before its end is guessed."""
-STATUS_BYTES = 48 << 10
-"""A status travels in one message; counters and log give way."""
-MOST_TEXT = 2000
-"""Characters of what strangers say in it; JSON may take six bytes for one."""
 Fact = dict[str, object]
 
 
@@ -402,48 +396,8 @@ class Docket:
 
     def status(self, account: Request) -> RequestStatus:
         """A request as clients see it."""
-        progress = account.progress
-        digest, size = self.ended_facts.get(account.id, ("", 0))
-        state = account.state if account.id in self.ended_facts else State.RUNNING
-        shown = RequestStatus(
-            id=account.id,
-            state=state,
-            label=account.submission.label[:MOST_TEXT],
-            age_seconds=self.age(account.id),
-            phase=last_phase(account),
-            done=0.0 if state in (State.FAILED, State.CANCELLED) else 1.0,
-            weight=0,
-            whole=True,
-            working=len({each.session.worker for each in self.ledger.leases_of(account)}),
-            workers=len(self.ledger.fleet.sessions),
-            failures=account.failures,
-            seconds_left=None,
-            message=account.message[:MOST_TEXT],
-            status=account.status[:MOST_TEXT],
-            log=account.log,
-            counters=counters_of(account),
-            answer_bytes=size,
-            answer_digest=digest,
-        )
-        if len(wire.encode(shown)) > STATUS_BYTES:
-            shown = evolve(shown, counters=(), log="")
-        return shown if progress is None else self._with_progress(shown, account, progress)
-
-    def _with_progress(
-        self, status: RequestStatus, account: Request, progress: Progress
-    ) -> RequestStatus:
-        weight, done = progress.weight, progress.weight_committed
-        speed = self.ledger.fleet.supply(account, progress, self.clock.seconds()).speed
-        known = speed and done > KNOWN_SHARE * weight
-        left = (weight - done) / speed if known else None
-        return evolve(
-            status,
-            phase=progress.phase,
-            done=done / weight if weight else 0.0,
-            weight=weight,
-            whole=progress.whole,
-            seconds_left=left,
-        )
+        ended = self.ended_facts.get(account.id)
+        return status_of(self.ledger, account, ended, self.age(account.id), self.clock.seconds())
 
     def stop(self) -> None:
         """Stop counting lines."""
@@ -454,17 +408,3 @@ class Docket:
 def gone_stream(request: RequestId) -> str:
     """Where a forgotten request's number is kept."""
     return f"{request}.gone"
-
-
-def last_phase(account: Request) -> Phase:
-    """The phase that ended last, or map."""
-    if account.progress is not None:
-        return account.progress.phase
-    return next(reversed(account.outputs), Phase.MAP)
-
-
-def counters_of(account: Request) -> tuple[Counter, ...]:
-    """A request's counters, in the order of their names."""
-    return tuple(
-        Counter(group, name, amount) for (group, name), amount in sorted(account.counters.items())
-    )

@@ -17,18 +17,14 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredList, Timeo
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.interfaces import (
     IAddress,
-    IDelayedCall,
-    IProtocol,
-    IProtocolFactory,
-    IStreamClientEndpoint,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
-from zope.interface import implementer
 
 from hagoop import commands, policy
+from hagoop.asking import AskAhead, FirstThatAnswers
 from hagoop.disk import StateLock, lock_state
 from hagoop.errors import BLAMED_KINDS, HaGoopError, WorkerLost
 from hagoop.experience import JobSizer
@@ -42,8 +38,6 @@ from hagoop.workbench import Share, Workbench
 
 log = Logger()
 T = TypeVar("T")
-ROUND_TRIP_SECONDS = 0.05
-"""How long before the end of an assignment the next is asked for."""
 FIRST_RETRY_SECONDS = 0.5
 MOST_RETRY_SECONDS = 30.0
 AFTER_FAILURE_SECONDS = 1.0
@@ -98,52 +92,6 @@ class _LinkFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         return WorkerLink(self._worker)
-
-
-@implementer(IStreamClientEndpoint)
-@define
-class FirstThatAnswers:
-    """Several servers, tried in turn at each attempt to connect."""
-
-    endpoints: Sequence[IStreamClientEndpoint]
-
-    def connect(self, protocolFactory: IProtocolFactory) -> "Deferred[IProtocol]":
-        """Connect to the first that takes a connection."""
-        return Deferred.fromCoroutine(self._connect(protocolFactory))
-
-    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
-        for endpoint in self.endpoints[:-1]:
-            try:
-                return await endpoint.connect(factory)
-            except CancelledError:
-                raise
-            except Exception:
-                # Whatever was wrong with it, the next may do.
-                continue
-        return await self.endpoints[-1].connect(factory)
-
-
-@define(eq=False)
-class AskAhead:
-    """Asks for a slot's next assignment shortly before the present one ends, or then."""
-
-    reactor: IWorkerReactor
-    asking: "Callable[[], Deferred[Assignment]]"
-    _asked: "Deferred[Assignment] | None" = None
-    _call: IDelayedCall | None = None
-
-    def ask_in(self, seconds: float) -> None:
-        """The last job has begun and should take so long."""
-        if self._asked is None:
-            self._call = self.reactor.callLater(max(0.0, seconds - ROUND_TRIP_SECONDS), self.ask)
-
-    def ask(self) -> "Deferred[Assignment]":
-        """Ask, once."""
-        if self._call is not None and self._call.active():
-            self._call.cancel()
-        if self._asked is None:
-            self._asked = self.asking()
-        return self._asked
 
 
 @define(eq=False)

@@ -16,13 +16,14 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from hagoop.asking import FirstThatAnswers
 from hagoop.demo.kinds import Habits, Kind, UnrulyLink, make_link
 from hagoop.disk import StateLock, lock_state
 from hagoop.interfaces import IWorkerReactor
 from hagoop.options import WorkerConfig
 from hagoop.races import first_of
 from hagoop.workbench import Share, Workbench
-from hagoop.worker import FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, FirstThatAnswers, Worker
+from hagoop.worker import FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, Worker
 
 log = Logger()
 AWAY_SECONDS = 1.0

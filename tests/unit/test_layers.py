@@ -28,10 +28,10 @@ PURE = """
 LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
-        answer_file answers arriving awake client containers delivery disk docket families feeding found
-        grants incoming inputs intake journal launching links memory_spool phases piecework process
+        answer_file answers arriving asking awake client containers delivery disk docket families feeding
+        found grants incoming inputs intake journal launching links memory_spool phases piecework process
         programs races reading recovery reports roles rows scheduler sentences server sessions shipping
-        showing sorting spool stored transfer verdicts web workbench worker
+        showing sorting spool statuses stored transfer verdicts web workbench worker
     """,
     "composition": "demo following local request_options request_script server_tap simulate worker_tap",
 }

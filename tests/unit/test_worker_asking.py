@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
-from hagoop.worker import ROUND_TRIP_SECONDS, AskAhead, FirstThatAnswers
+from hagoop.asking import ROUND_TRIP_SECONDS, AskAhead, FirstThatAnswers
 
 
 @define(eq=False)

@@ -1,0 +1,60 @@
+"""How a worker finds a server, and asks it for work shortly before it needs some."""
+
+from collections.abc import Callable, Sequence
+
+from attrs import define
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, IStreamClientEndpoint
+from zope.interface import implementer
+
+from hagoop.interfaces import IWorkerReactor
+from hagoop.jobs import Assignment
+
+ROUND_TRIP_SECONDS = 0.05
+"""How long before the end of an assignment the next is asked for."""
+
+
+@implementer(IStreamClientEndpoint)
+@define
+class FirstThatAnswers:
+    """Several servers, tried in turn at each attempt to connect."""
+
+    endpoints: Sequence[IStreamClientEndpoint]
+
+    def connect(self, protocolFactory: IProtocolFactory) -> "Deferred[IProtocol]":
+        """Connect to the first that takes a connection."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        for endpoint in self.endpoints[:-1]:
+            try:
+                return await endpoint.connect(factory)
+            except CancelledError:
+                raise
+            except Exception:
+                # Whatever was wrong with it, the next may do.
+                continue
+        return await self.endpoints[-1].connect(factory)
+
+
+@define(eq=False)
+class AskAhead:
+    """Asks for a slot's next assignment shortly before the present one ends, or then."""
+
+    reactor: IWorkerReactor
+    asking: "Callable[[], Deferred[Assignment]]"
+    _asked: "Deferred[Assignment] | None" = None
+    _call: IDelayedCall | None = None
+
+    def ask_in(self, seconds: float) -> None:
+        """The last job has begun and should take so long."""
+        if self._asked is None:
+            self._call = self.reactor.callLater(max(0.0, seconds - ROUND_TRIP_SECONDS), self.ask)
+
+    def ask(self) -> "Deferred[Assignment]":
+        """Ask, once."""
+        if self._call is not None and self._call.active():
+            self._call.cancel()
+        if self._asked is None:
+            self._asked = self.asking()
+        return self._asked

@@ -1,0 +1,81 @@
+"""Requests as clients see them."""
+
+from attrs import evolve
+
+from hagoop import wire
+from hagoop.jobs import Counter, Phase, RequestStatus, State
+from hagoop.ledger import Ledger
+from hagoop.progress import Progress
+from hagoop.requests import Request
+
+KNOWN_SHARE = 0.05
+"""How much of a phase must be done before its end is guessed."""
+STATUS_BYTES = 48 << 10
+"""A status travels in one message; counters and log give way."""
+MOST_TEXT = 2000
+"""Characters of what strangers say in it; JSON may take six bytes for one."""
+
+
+def status_of(
+    ledger: Ledger, account: Request, ended: tuple[str, int] | None, age: float, now: float
+) -> RequestStatus:
+    """One request.
+
+    :param ended: digest and size of its answer once its end is on disk.
+    """
+    progress = account.progress
+    digest, size = ended or ("", 0)
+    state = account.state if ended else State.RUNNING
+    shown = RequestStatus(
+        id=account.id,
+        state=state,
+        label=account.submission.label[:MOST_TEXT],
+        age_seconds=age,
+        phase=last_phase(account),
+        done=0.0 if state in (State.FAILED, State.CANCELLED) else 1.0,
+        weight=0,
+        whole=True,
+        working=len({each.session.worker for each in ledger.leases_of(account)}),
+        workers=len(ledger.fleet.sessions),
+        failures=account.failures,
+        seconds_left=None,
+        message=account.message[:MOST_TEXT],
+        status=account.status[:MOST_TEXT],
+        log=account.log,
+        counters=counters_of(account),
+        answer_bytes=size,
+        answer_digest=digest,
+    )
+    if len(wire.encode(shown)) > STATUS_BYTES:
+        shown = evolve(shown, counters=(), log="")
+    return shown if progress is None else _with_progress(shown, ledger, account, progress, now)
+
+
+def _with_progress(
+    status: RequestStatus, ledger: Ledger, account: Request, progress: Progress, now: float
+) -> RequestStatus:
+    weight, done = progress.weight, progress.weight_committed
+    speed = ledger.fleet.supply(account, progress, now).speed
+    known = speed and done > KNOWN_SHARE * weight
+    return evolve(
+        status,
+        phase=progress.phase,
+        done=done / weight if weight else 0.0,
+        weight=weight,
+        whole=progress.whole,
+        seconds_left=(weight - done) / speed if known else None,
+    )
+
+
+def last_phase(account: Request) -> Phase:
+    """The phase that ended last, or map."""
+    if account.progress is not None:
+        return account.progress.phase
+    return next(reversed(account.outputs), Phase.MAP)
+
+
+def counters_of(account: Request) -> tuple[Counter, ...]:
+    """A request's counters, in the order of their names."""
+    return tuple(
+        Counter(group, name, amount) for (group, name), amount in sorted(account.counters.items())
+    )
