@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, running, until
-from fleets import Books, unruly
+from fleets import Books, deaths, unruly
 from idle import check_idle, watch
 
 LONGEST_SECONDS = 300.0
@@ -29,8 +29,7 @@ def test_hundred_dying_workers_then_a_good_one(cluster: Cluster, short: bool) ->
     unruly(cluster, "dying", count, chance=0.75)
     books = Books(cluster, LINES, pace=0.004)
     books.ask()
-    until(lambda: cluster.server.said(" joined as ") == count, 60, "the last Join")
-    until(lambda: not cluster.ask("workers"), 60, "the death of all")
+    until(lambda: deaths(cluster) == count, 60, "the death of all")
     unruly(cluster, "good")
     books.check(LONGEST_SECONDS)
 

@@ -196,6 +196,7 @@ class Cluster:
     web: int = field(init=False)
     server: Part = field(init=False)
     workers: list[Part] = field(factory=list)
+    clients: "list[subprocess.Popen[bytes]]" = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         for each in ("tmp", "home", "at"):
@@ -309,9 +310,13 @@ class Cluster:
         )
 
     def begin(self, *words: object) -> "subprocess.Popen[bytes]":
-        """Start ``hagoop-request`` and leave it running; its stderr is in the file ``at/stderr``."""
-        with open(self.folder / "stderr", "wb") as stderr:
-            return subprocess.Popen(
+        """Start ``hagoop-request`` and leave it running; its stderr is in the file ``stderr``."""
+        return self.begin_client(self.folder / "stderr", *words)
+
+    def begin_client(self, said: Path, *words: object) -> "subprocess.Popen[bytes]":
+        """The same with a file of its own for stderr; whatever has not ended by then ends with all."""
+        with open(said, "wb") as stderr:
+            client = subprocess.Popen(
                 self.request_words(*words),
                 cwd=self.at,
                 env=self.env,
@@ -319,6 +324,8 @@ class Cluster:
                 stdout=subprocess.PIPE,
                 stderr=stderr,
             )
+        self.clients.append(client)
+        return client
 
     @property
     def at(self) -> Path:
@@ -341,6 +348,11 @@ class Cluster:
     def end(self) -> None:
         """Stop everything by SIGTERM and fail for what is left."""
         parts = [*self.workers, self.server]
+        for client in self.clients:
+            client.kill()
+            client.wait()
+            assert client.stdout is not None
+            client.stdout.close()
         try:
             for each in parts:
                 each.term()

@@ -90,14 +90,7 @@ class Asked:
 
     def __attrs_post_init__(self) -> None:
         words = ("run", *self.words, "--output", self.name, "--json")
-        with open(self.said, "wb") as said:
-            self.process = subprocess.Popen(
-                self.cluster.request_words(*words),
-                cwd=self.cluster.at,
-                env=self.cluster.env,
-                stdin=subprocess.DEVNULL,
-                stderr=said,
-            )
+        self.process = self.cluster.begin_client(self.said, *words)
 
     @property
     def said(self) -> Path:
@@ -106,12 +99,7 @@ class Asked:
 
     def end(self, seconds: float = REQUEST_SECONDS) -> dict[str, Any]:
         """Wait for the end; the last status."""
-        try:
-            status = self.process.wait(seconds)
-        finally:
-            self.process.kill()
-            self.process.wait()
-        assert status == 0, self.said.read_text()
+        assert self.process.wait(seconds) == 0, self.said.read_text()
         found: dict[str, Any] = json.loads(self.said.read_text().splitlines()[-1])
         return found
 
@@ -167,3 +155,8 @@ def unruly(cluster: Cluster, kind: str, count: int = 1, **options: object) -> No
         if share:
             seed = len(cluster.workers)
             cluster.add_unruly(kind, "--count", str(share), "--seed", str(seed), *words)
+
+
+def deaths(cluster: Cluster) -> int:
+    """How many unruly workers have died; some before they had joined."""
+    return sum(each.said(" dies in its life ") for each in cluster.workers)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, running, until
-from fleets import Books, committed, unruly
+from fleets import Books, committed, deaths, unruly
 
 pytestmark = pytest.mark.slow
 LINES = 750
@@ -75,8 +75,7 @@ def test_ten_dying_workers_then_a_good_one(cluster: Cluster) -> None:
     unruly(cluster, "dying", 10, chance=0.25)
     books = Books(cluster, LINES, pace=0.004)
     books.ask()
-    until(lambda: cluster.server.said(" joined as ") == 10, what="the last Join")
-    until(lambda: not cluster.ask("workers"), what="the death of all")
+    until(lambda: deaths(cluster) == 10, what="the death of all")
     unruly(cluster, "good")
     books.check()
 
