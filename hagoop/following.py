@@ -94,10 +94,11 @@ class Follower:
 
     async def _look(self) -> None:
         try:
-            self._progress.show(await self.client.status(self.request))
+            status = await self.client.status(self.request)
         except HaGoopError:
             # Whoever fetches the answer will say so.
             return
+        self._progress.show(status)
 
     async def _fetch(self) -> int:
         try:

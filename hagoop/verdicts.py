@@ -19,6 +19,7 @@ from hagoop.programs import why_unfit
 # A disk with less room than this has none.
 _FULL_BYTES = 64 << 10
 _PASSING = tuple(os.strerror(each) for each in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE))
+_RESERVED_BYTES = 1 << 30
 _NO_MEMORY = re.compile(
     rb"MemoryError|[Cc](?:annot|ould not) allocate memory|[Oo]ut of memory|bad_alloc|[Mm]emory exhausted"
 )
@@ -65,9 +66,11 @@ class Run:
     @property
     def bounds(self) -> Bounds:
         """What the system sees to."""
-        # Between two looks a program that multiplies makes thousands; this stops it sooner.
+        # Between two looks a program may make thousands of itself, or eat all memory; this is sooner.
         processes = others_of_user() + 2 * self.most_processes
-        return Bounds(self.stdout_limit, self.memory_limit, processes)
+        # Here what threads only reserve counts as well: eight mebibytes each, as a rule.
+        memory = self.memory_limit + _RESERVED_BYTES if self.memory_limit else 0
+        return Bounds(self.stdout_limit, memory, processes)
 
 
 @frozen

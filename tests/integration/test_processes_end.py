@@ -43,16 +43,13 @@ STUBBORN = {
 }
 """Programs that do not end."""
 BOMB = """#!/bin/sh
-# Each becomes two, and so on; but a bug must not cost the machine.
-become_two() {
-    if [ "$1" -gt 0 ]; then
-        become_two $(($1 - 1)) &
-        become_two $(($1 - 1)) &
-    fi
-    wait
-    sleep 60
-}
-become_two 11
+# More than it may be; but not so many that others on this machine can start none.
+number=0
+while [ $number -lt 700 ]; do
+    sleep 60 &
+    number=$((number + 1))
+done
+wait
 """
 THREADS = f"""#!{sys.executable}
 import sys, threading
