@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.protocols import amp
 
 from hagoop.errors import PeerError, WorkerLost
+from hagoop.probing import probe
 
 log = Logger()
 MOST_KEYS = 64
@@ -32,6 +33,11 @@ class Link(amp.AMP):
         self._began = False
         self._over = False
         self.greeting = ""
+
+    def connectionMade(self) -> None:
+        """It is probed from now on."""
+        super().connectionMade()
+        probe(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes have come; AMP's never begin with a letter, so that a web port is told from a server."""

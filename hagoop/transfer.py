@@ -8,18 +8,20 @@ import json
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import (
     ConnectError,
     ConnectingCancelledError,
     ConnectionClosed,
     TimeoutError,
 )
-from twisted.internet.interfaces import IConsumer, IReactorTime
+from twisted.internet.interfaces import IConsumer, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import (
+    URI,
     Agent,
     FileBodyProducer,
     HTTPConnectionPool,
@@ -28,11 +30,12 @@ from twisted.web.client import (
 )
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from hagoop.errors import SpoolFull, TransferFailed
 from hagoop.interfaces import IServerReactor
+from hagoop.probing import Probed
 
 CONNECT_SECONDS = 10.0
 MOST_TEXT = 1 << 16
@@ -117,6 +120,18 @@ class _Hashing:
         self._consumer.write(data)
 
 
+@implementer(IAgentEndpointFactory)
+@frozen
+class _OneServer:
+    """All requests go there."""
+
+    _endpoint: IStreamClientEndpoint
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """The endpoint of the one server that there is."""
+        return self._endpoint
+
+
 @define(eq=False)
 class Transfer:
     """Requests to one server's web endpoint."""
@@ -131,7 +146,8 @@ class Transfer:
         self._pool = HTTPConnectionPool(self.reactor, persistent=True)
         self._pool.maxPersistentPerHost = 8
         self._pool.cachedConnectionTimeout = 30
-        self._agent = Agent(self.reactor, connectTimeout=CONNECT_SECONDS, pool=self._pool)
+        server = HostnameEndpoint(self.reactor, self.host, self.port, timeout=CONNECT_SECONDS)
+        self._agent = Agent.usingEndpointFactory(self.reactor, _OneServer(Probed(server)), self._pool)
 
     def close(self) -> "Deferred[None]":
         """Close what is kept open."""

@@ -23,6 +23,7 @@ from hagoop.errors import HaGoopError, LimitExceeded, SpoolFull
 from hagoop.grants import AnswerGrant, AssignmentGrant, Grant, Grants, UploadGrant
 from hagoop.interfaces import Arrived, Arriving
 from hagoop.jobs import Assignment, RequestId
+from hagoop.probing import probe
 
 log = Logger()
 RANGE = re.compile(rb"bytes=(\d{1,18})-")
@@ -213,6 +214,11 @@ class ByteChannel(HTTPChannel):
     """A connection to the web endpoint, which knows a HaGoop peer at the wrong door."""
 
     _began = False
+
+    def connectionMade(self) -> None:
+        """It is probed: an answer may have nothing to send for long."""
+        super().connectionMade()
+        probe(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """HTTP begins with a letter, AMP with a zero."""
