@@ -173,6 +173,15 @@ class Part:
         self.process.kill()
         self.process.wait(END_SECONDS)
 
+    def pause(self, seconds: float) -> None:
+        """SIGSTOP; it goes on after so long."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
     def term(self) -> None:
         """SIGTERM."""
         if self.is_alive:
