@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from twisted.protocols import amp
 
 from hagoop.errors import PeerError, WorkerLost
-from hagoop.probing import probe
+from hagoop.tuning import tune
 
 log = Logger()
 MOST_KEYS = 64
@@ -35,9 +35,9 @@ class Link(amp.AMP):
         self.greeting = ""
 
     def connectionMade(self) -> None:
-        """It is probed from now on."""
+        """It is tuned from now on."""
         super().connectionMade()
-        probe(self.transport)
+        tune(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """Bytes have come; AMP's never begin with a letter, so that a web port is told from a server."""

@@ -35,7 +35,7 @@ from zope.interface import implementer
 
 from hagoop.errors import SpoolFull, TransferFailed
 from hagoop.interfaces import IServerReactor
-from hagoop.probing import Probed
+from hagoop.tuning import Tuned
 
 CONNECT_SECONDS = 10.0
 MOST_TEXT = 1 << 16
@@ -147,7 +147,7 @@ class Transfer:
         self._pool.maxPersistentPerHost = 8
         self._pool.cachedConnectionTimeout = 30
         server = HostnameEndpoint(self.reactor, self.host, self.port, timeout=CONNECT_SECONDS)
-        self._agent = Agent.usingEndpointFactory(self.reactor, _OneServer(Probed(server)), self._pool)
+        self._agent = Agent.usingEndpointFactory(self.reactor, _OneServer(Tuned(server)), self._pool)
 
     def close(self) -> "Deferred[None]":
         """Close what is kept open."""

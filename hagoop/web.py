@@ -23,7 +23,7 @@ from hagoop.errors import HaGoopError, LimitExceeded, SpoolFull
 from hagoop.grants import AnswerGrant, AssignmentGrant, Grant, Grants, UploadGrant
 from hagoop.interfaces import Arrived, Arriving
 from hagoop.jobs import Assignment, RequestId
-from hagoop.probing import probe
+from hagoop.tuning import tune
 
 log = Logger()
 RANGE = re.compile(rb"bytes=(\d{1,18})-")
@@ -216,9 +216,9 @@ class ByteChannel(HTTPChannel):
     _began = False
 
     def connectionMade(self) -> None:
-        """It is probed: an answer may have nothing to send for long."""
+        """It is tuned: an answer may have nothing to send for long."""
         super().connectionMade()
-        probe(self.transport)
+        tune(self.transport)
 
     def dataReceived(self, data: bytes) -> None:
         """HTTP begins with a letter, AMP with a zero."""

@@ -211,8 +211,8 @@ def test_window_that_is_closed_detaches(cluster: Cluster) -> None:
 
 
 def test_small_request_is_not_stuck_behind_a_large_one(cluster: Cluster) -> None:
-    """All slots have slow work for long; ten lines come, and are done when that has hardly begun."""
-    (cluster.at / "long").write_bytes(b"x\n" * 400)
+    """All slots have work for ten minutes; ten lines come, and are done when that has hardly begun."""
+    (cluster.at / "long").write_bytes(b"x\n" * 6000)
     slow = "while read -r line; do sleep 0.2; done"
     ran = cluster.request("run", "long", "--mapper", slow, "--detach")
     large = ran.stdout.decode().strip()

@@ -29,9 +29,9 @@ LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
         answer_file answers arriving asking awake client containers delivery disk docket families feeding
-        found grants incoming inputs intake journal launching links memory_spool phases piecework probing
+        found grants incoming inputs intake journal launching links memory_spool phases piecework
         process programs races reading recovery reports roles rows scheduler sentences server sessions
-        shipping showing sorting spool statuses stored transfer verdicts web workbench worker
+        shipping showing sorting spool statuses stored transfer tuning verdicts web workbench worker
     """,
     "composition": "demo following local request_options request_script server_tap simulate worker_tap",
 }

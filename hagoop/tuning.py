@@ -1,4 +1,9 @@
-"""Connections whose other machine is gone without a word: the system notices, if it is told to look."""
+"""What the system is told about our connections.
+
+They send at once what is written: by itself the system waits for an acknowledgement before it
+sends another small part, which took 40 ms of every short exchange.  And they end when the other
+machine is gone without a word.
+"""
 
 import socket
 
@@ -16,14 +21,15 @@ PROBE_SECONDS = 10
 DEAD_SECONDS = 30
 """How long a peer's machine may acknowledge nothing before its connections are given up."""
 OPTIONS = {
+    "TCP_NODELAY": 1,
     "TCP_KEEPIDLE": PROBE_SECONDS,
     "TCP_KEEPINTVL": PROBE_SECONDS,
     "TCP_USER_TIMEOUT": 1000 * DEAD_SECONDS,
 }
 
 
-def probe(transport: object) -> None:
-    """Let a connection end when the other machine does not answer any more, even if nothing is sent.
+def tune(transport: object) -> None:
+    """Let a connection be prompt, and end when the other machine does not answer though nothing be sent.
 
     A process that is stopped or busy does no harm: its machine answers for it.
     """
@@ -41,17 +47,17 @@ def probe(transport: object) -> None:
 
 @implementer(IStreamClientEndpoint)
 @frozen
-class Probed:
-    """An endpoint whose connections are probed."""
+class Tuned:
+    """An endpoint whose connections are tuned."""
 
     endpoint: IStreamClientEndpoint
 
     def connect(self, protocolFactory: IProtocolFactory) -> "Deferred[IProtocol]":
         """Connect."""
         connecting: Deferred[IProtocol] = self.endpoint.connect(protocolFactory)
-        return connecting.addCallback(_probed)
+        return connecting.addCallback(_tuned)
 
 
-def _probed(protocol: IProtocol) -> IProtocol:
-    probe(getattr(protocol, "transport", None))
+def _tuned(protocol: IProtocol) -> IProtocol:
+    tune(getattr(protocol, "transport", None))
     return protocol
