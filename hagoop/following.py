@@ -18,7 +18,8 @@ from hagoop.errors import HaGoopError, RequestCancelled, RequestFailed, ServerUn
 from hagoop.interfaces import IWorkerReactor
 from hagoop.jobs import RequestId, RequestStatus, State
 from hagoop.races import first_of
-from hagoop.request_options import Following, Running
+from hagoop.request_options import Following
+from hagoop.run_options import Running
 from hagoop.showing import Progress, Silence, make_progress, show_requests, show_status, show_workers
 
 STATUS_SECONDS = 0.5

@@ -15,7 +15,8 @@ from hagoop.errors import (
     ServerUnreachable,
     VersionMismatch,
 )
-from hagoop.request_options import Call, Running, parse
+from hagoop.request_options import Call, parse
+from hagoop.run_options import Running
 
 DONE, FAILED, USAGE, UNREACHABLE, CANCELLED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 

@@ -33,7 +33,10 @@ LAYERS = {
         process programs races reading recovery reports roles rows scheduler sentences server sessions
         shipping showing sorting spool statuses stored transfer tuning verdicts web workbench worker
     """,
-    "composition": "demo following local request_options request_script server_tap simulate worker_tap",
+    "composition": """
+        common_options demo following local request_options request_script run_options server_tap
+        simulate worker_tap
+    """,
 }
 """From the bottom, above the pure files; within a layer there are no cycles.
 

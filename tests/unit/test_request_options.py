@@ -7,9 +7,11 @@ import pytest
 from twisted.python.usage import UsageError
 
 from hagoop import __version__
+from hagoop.common_options import options_first
 from hagoop.errors import BadProgram
 from hagoop.jobs import Program
-from hagoop.request_options import Call, Following, Running, options_first, parse
+from hagoop.request_options import Call, Following, parse
+from hagoop.run_options import Running
 
 HERE = ("tcp:127.0.0.1:9470",)
 

@@ -8,7 +8,8 @@ from twisted.python.usage import UsageError
 from hagoop.errors import BadProgram
 from hagoop.jobs import Phase, Program
 from hagoop.keys import Order
-from hagoop.request_options import Running, parse
+from hagoop.request_options import parse
+from hagoop.run_options import Running
 from hagoop.shipping import find_binary
 
 

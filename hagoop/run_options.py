@@ -1,0 +1,192 @@
+"""``hagoop-request run``: its options, and what they ask for."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar
+
+from attrs import frozen
+from twisted.python.usage import UsageError
+
+from hagoop.common_options import STDOUT, CommonOptions
+from hagoop.errors import BadProgram
+from hagoop.jobs import Program
+from hagoop.options import processor_count
+from hagoop.shipping import check_program, files_of, find_binary, rewrite
+
+ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+PROGRAMS = ("mapper", "combiner", "reducer")
+
+
+@frozen
+class Running:
+    """``run``.
+
+    :param servers: endpoint strings, tried in turn; None: on this machine, by ``workers`` workers.
+    :param where: the servers as the user named them.
+    """
+
+    inputs: tuple[str, ...]
+    program: Program
+    files: tuple[tuple[str, Path], ...]
+    output: str
+    servers: tuple[str, ...] | None
+    where: str
+    workers: int
+    detach: bool
+    force: bool
+    json: bool
+    quiet: bool
+    label: str
+
+
+class RunOptions(CommonOptions):
+    """``run``."""
+
+    synopsis = (
+        "Usage: hagoop-request run INPUT... (--mapper CMD [--reducer CMD] | --binary PATH) [options]\n"
+        "       hagoop-request HOST:PORT DIRECTORY ANSWER BINARY"
+    )
+    longdesc = (
+        "INPUT is a file or folder, server:PATH below an --input-root of the server, or - for stdin. "
+        "CMD is any program that reads lines and prints lines; the key of a line is what stands before "
+        "its first TAB."
+    )
+    optParameters: ClassVar[list[list[object]]] = [
+        ["output", "o", STDOUT, "File for the answer; - is stdout"],
+        ["mapper", "m", None, "Program run on lines of the input"],
+        ["reducer", "r", None, "Program run on sorted lines"],
+        ["combiner", "c", None, "Program run on sorted lines of one job"],
+        ["binary", None, None, "Program run as PATH map|reduce FILE START END OFFSET"],
+        ["workers", None, None, "With --local: how many workers [one per processor]"],
+        ["ok-status", None, "0", "Exit statuses that mean success: 0,1"],
+        ["timeout", None, "600", "Seconds without a line read or printed until a run is killed"],
+        ["attempts", None, "4", "How often a program may fail on the same lines"],
+    ]
+    optFlags: ClassVar[list[list[object]]] = [
+        ["local", None, "Run it on this machine, with a server of its own"],
+        ["detach", None, "Print the id and leave"],
+        ["force", None, "Replace an existing answer"],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shipped: list[str] = []
+        self.env: list[tuple[str, str]] = []
+        self.more_inputs: list[str] = []
+
+    def opt_file(self, path: str) -> None:
+        """A file to ship, found by the programs under its base name."""
+        self.shipped.append(path)
+
+    def opt_env(self, setting: str) -> None:
+        """NAME=VALUE for the programs' environment."""
+        name, equals, value = setting.partition("=")
+        if not equals or not ENV_NAME.fullmatch(name):
+            raise UsageError(f"--env {setting}: it is not of the form NAME=VALUE")
+        self.env.append((name, value))
+
+    def postOptions(self) -> None:
+        if not self.words:
+            raise UsageError("run needs an INPUT: a file, a folder, server:PATH, or - for stdin")
+        if "" in self.words:
+            raise UsageError("an INPUT is empty: perhaps a variable of the shell is not set")
+        self._check_programs()
+        if self["workers"] is not None and not self["local"]:
+            raise UsageError("--workers needs --local; elsewhere workers join by themselves")
+        if self["local"] and self["detach"]:
+            raise UsageError("--detach needs a server that stays; --local has none")
+        if self.words.count(STDOUT) > 1:
+            raise UsageError("stdin can be read only once: give - once")
+
+    def _check_programs(self) -> None:
+        streaming = [each for each in PROGRAMS if self[each] is not None]
+        if self["binary"] is not None and streaming:
+            raise UsageError(f"--binary is the whole program: leave --{streaming[0]} out")
+        if self["binary"] is None and not {"mapper", "reducer"}.intersection(streaming):
+            raise UsageError("run needs a --mapper or a --reducer, or both, or a --binary")
+        if self["combiner"] is not None and self["reducer"] is None:
+            raise UsageError("--combiner needs a --reducer: without one nothing is sorted")
+
+    def number(self, name: str, kind: Callable[[str], float], least: float) -> float:
+        """A number that was given, at least so large."""
+        try:
+            value = kind(self[name])
+        except ValueError:
+            value = -1
+        if not least <= value < 1e9:
+            raise UsageError(f"--{name} {self[name]}: it must be a number from {least:g} on")
+        return value
+
+    @property
+    def ok_status(self) -> tuple[int, ...]:
+        """Exit statuses that mean success."""
+        try:
+            found = tuple(int(each) for each in self["ok-status"].split(","))
+        except ValueError:
+            found = (-1,)
+        if not all(0 <= each <= 255 for each in found):
+            raise UsageError(f"--ok-status {self['ok-status']}: it must be numbers from 0 to 255: 0,1")
+        return found
+
+
+def running_of(given: RunOptions, folder: Path) -> Running:
+    binary: str | None = None
+    files: dict[str, Path] = {}
+    if given["binary"] is not None:
+        binary, files = find_binary(given["binary"], folder)
+    program = Program(
+        mapper=_command(given, "mapper", folder),
+        reducer=_command(given, "reducer", folder),
+        combiner=_command(given, "combiner", folder),
+        binary=binary,
+        env=tuple(given.env),
+        ok_status=given.ok_status,
+        timeout_seconds=given.number("timeout", float, 0),
+        attempts=int(given.number("attempts", int, 1)),
+    )
+    workers = int(given.number("workers", int, 1)) if given["workers"] else processor_count()
+    return Running(
+        inputs=given.words,
+        program=program,
+        files=tuple((files | _files(given, folder)).items()),
+        output=given["output"],
+        servers=None if given["local"] else given.servers,
+        where="this machine" if given["local"] else given.where,
+        workers=workers,
+        detach=bool(given["detach"]),
+        force=bool(given["force"]),
+        json=bool(given["json"]),
+        quiet=bool(given["quiet"]),
+        label=" | ".join(filter(None, map(given.get, ("mapper", "reducer", "binary"))))[:200],
+    )
+
+
+def _command(given: RunOptions, name: str, folder: Path) -> str | None:
+    cmd = given[name]
+    if cmd is None:
+        return None
+    check_program(cmd, folder, f"--{name}")
+    return rewrite(cmd, folder)
+
+
+def _files(given: RunOptions, folder: Path) -> dict[str, Path]:
+    """Everything to ship: what commands name, and what ``--file`` names."""
+    found: dict[str, Path] = {}
+    for name in PROGRAMS:
+        if given[name] is not None:
+            found.update(files_of(given[name], folder))
+    for path in given.shipped:
+        file = folder / path
+        if not file.is_file():
+            raise BadProgram(f"--file {path}: there is no such file")
+        found[_shipped_name(path)] = file
+    return found
+
+
+def _shipped_name(path: str) -> str:
+    """A relative path stays; any other is found under its base name."""
+    name = os.path.normpath(path)
+    return os.path.basename(name) if os.path.isabs(name) or name.startswith("..") else name
+
