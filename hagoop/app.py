@@ -15,7 +15,8 @@ A program is a script that ends with ``main()`` of a class of its own::
     if __name__ == "__main__":
         WordCount.main()
 
-It is run as ``python3 wordcount.py map`` and ``python3 wordcount.py reduce``.  Text is
+It is run as ``python3 wordcount.py map`` and ``python3 wordcount.py reduce``.  A key ends at the first
+TAB, whatever a request says of fields and separators.  Text is
 UTF-8, and bytes that are not pass through unharmed.  This file needs nothing but Python, so
 it can travel with the script.
 """

@@ -9,9 +9,9 @@ from enum import StrEnum
 from typing import NewType
 
 from attrs import field, frozen
-from attrs.validators import ge, instance_of
+from attrs.validators import ge, instance_of, le
 
-from hagoop.keys import Order
+from hagoop.keys import MOST_FIELDS, Order
 
 RequestId = NewType("RequestId", str)
 WorkerId = NewType("WorkerId", str)
@@ -53,12 +53,20 @@ class Shipped:
     executable: bool
 
 
+def is_separator(text: str) -> bool:
+    """Whether it can end a field: one byte, no newline."""
+    return len(text) == 1 and text.isascii() and text != "\n"
+
+
 @frozen
 class Program:
     """What a request runs on its lines: streaming programs, or one of the original interface.
 
     :param timeout_seconds: without a line taken or given for so long a run is killed; 0: never.
     :param binary: takes the place of mapper, reducer and combiner.
+    :param key_fields: a line's key is so many fields, or the whole line.
+    :param separator: one byte, which ends a field.
+    :param secondary_sort: whether the lines of one key are sorted too.
     """
 
     mapper: str | None
@@ -70,10 +78,15 @@ class Program:
     timeout_seconds: float = 600.0
     attempts: int = field(default=4, validator=ge(1))
     binary: str | None = None
+    key_fields: int = field(default=1, validator=[ge(1), le(MOST_FIELDS)])
+    separator: str = "\t"
+    secondary_sort: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.binary is not None and (self.mapper, self.reducer, self.combiner) != (None, None, None):
             raise ValueError("a binary maps and reduces alone")
+        if not is_separator(self.separator):
+            raise ValueError("a separator is one ASCII character, and no newline")
 
     @property
     def sorts(self) -> bool:
@@ -83,7 +96,9 @@ class Program:
     @property
     def order(self) -> Order:
         """How all of its sorted runs are sorted."""
-        return Order.BY_KEY if self.binary is None else Order.BY_LINE
+        if self.binary is not None:
+            return Order.BY_LINE
+        return Order(self.key_fields, self.separator.encode("ascii"), self.secondary_sort)
 
     @property
     def last_phase(self) -> Phase:

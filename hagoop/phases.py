@@ -128,7 +128,7 @@ class RequestData:
 
     def _cut(self, cell_bytes: int) -> Cells:
         cells = cut_cells([each.index for each in self.runs], cell_bytes)
-        keys_count = self._order is Order.BY_LINE and self.wanted is Phase.REDUCE
+        keys_count = self._order == Order.BY_LINE and self.wanted is Phase.REDUCE
         return cells.at_original_keys() if keys_count else cells
 
     @property

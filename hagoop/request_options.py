@@ -19,7 +19,12 @@ HADOOP = {
     "-file": "--file",
     "-cmdenv": "--env",
 }
-"""Hadoop Streaming's flags and ours; ``-input`` and ``-files`` are read apart."""
+"""Hadoop Streaming's flags and ours; ``-input``, ``-files`` and ``-D`` are read apart."""
+HADOOP_SETTINGS = {
+    "stream.num.map.output.key.fields": "--key-fields",
+    "stream.map.output.field.separator": "--separator",
+}
+"""Hadoop's settings, each ``-D NAME=VALUE``, and our options."""
 
 
 @frozen
@@ -138,9 +143,23 @@ def _translate(words: Sequence[str]) -> list[str]:
             made.append(value_of(word, rest))
         elif word == "-files":
             made += [part for each in value_of(word, rest).split(",") for part in ("--file", each)]
+        elif word in ("-D", "-jobconf"):
+            made.append(_setting(value_of(word, rest)))
+        elif word.startswith("-D"):
+            made.append(_setting(word.removeprefix("-D")))
         else:
             made.append(HADOOP.get(word, word))
     return made
+
+
+def _setting(text: str) -> str:
+    """One of Hadoop's settings as an option of ours."""
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"-D {text}: it is not of the form NAME=VALUE")
+    if name not in HADOOP_SETTINGS:
+        raise UsageError(f"-D {name}: it means nothing here; known are {', '.join(HADOOP_SETTINGS)}")
+    return f"{HADOOP_SETTINGS[name]}={value}"
 
 
 def _following(command: str, given: _RequestOptions) -> Following:

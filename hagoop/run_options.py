@@ -13,6 +13,7 @@ from hagoop.common_options import STDOUT, CommonOptions
 from hagoop.errors import BadProgram
 from hagoop.jobs import Program
 from hagoop.options import processor_count
+from hagoop.order_options import check_order, key_fields, separator
 from hagoop.shipping import check_program, files_of, find_binary, rewrite
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -51,7 +52,7 @@ class RunOptions(CommonOptions):
     longdesc = (
         "INPUT is a file or folder, server:PATH below an --input-root of the server, or - for stdin. "
         "CMD is any program that reads lines and prints lines; the key of a line is what stands before "
-        "its first TAB."
+        "its first TAB, or --key-fields N and --separator C say what else."
     )
     optParameters: ClassVar[list[list[object]]] = [
         ["output", "o", STDOUT, "File for the answer; - is stdout"],
@@ -63,11 +64,14 @@ class RunOptions(CommonOptions):
         ["ok-status", None, "0", "Exit statuses that mean success: 0,1"],
         ["timeout", None, "600", "Seconds without a line read or printed until a run is killed"],
         ["attempts", None, "4", "How often a program may fail on the same lines"],
+        ["key-fields", None, None, "Of how many fields a line's key is [1]"],
+        ["separator", None, None, "The byte that ends a field [TAB]"],
     ]
     optFlags: ClassVar[list[list[object]]] = [
         ["local", None, "Run it on this machine, with a server of its own"],
         ["detach", None, "Print the id and leave"],
         ["force", None, "Replace an existing answer"],
+        ["secondary-sort", None, "Sort the lines of one key too"],
     ]
 
     def __init__(self) -> None:
@@ -108,6 +112,7 @@ class RunOptions(CommonOptions):
             raise UsageError("run needs a --mapper or a --reducer, or both, or a --binary")
         if self["combiner"] is not None and self["reducer"] is None:
             raise UsageError("--combiner needs a --reducer: without one nothing is sorted")
+        check_order(self)
 
     def number(self, name: str, kind: Callable[[str], float], least: float) -> float:
         """A number that was given, at least so large."""
@@ -145,6 +150,9 @@ def running_of(given: RunOptions, folder: Path) -> Running:
         ok_status=given.ok_status,
         timeout_seconds=given.number("timeout", float, 0),
         attempts=int(given.number("attempts", int, 1)),
+        key_fields=key_fields(given),
+        separator=separator(given),
+        secondary_sort=bool(given["secondary-sort"]),
     )
     workers = int(given.number("workers", int, 1)) if given["workers"] else processor_count()
     return Running(

@@ -1,7 +1,7 @@
 """Sorting and merging lines, and finding a key in what is sorted.
 
-The orders are those of ``LC_ALL=C sort``: ``-s -t TAB -k1,1`` by key, where lines of one key stay as
-they came, and no options by line.
+The orders are those of ``LC_ALL=C sort``: by key ``-s -t TAB -k1,1``, where lines of one key stay as
+they came, or with other fields, and with ties by line; by line no options.
 """
 
 import errno
@@ -33,7 +33,6 @@ _CHUNK_BYTES = 1 << 18
 _LEAST_BLOCK_BYTES = 2048
 _LEAST_BLOCKS = 64
 _NO_ROOM = "no room left on this worker's disk"
-_OPTIONS = {Order.BY_KEY: ("-s", "-t", "\t", "-k1,1"), Order.BY_LINE: ()}
 
 
 @frozen
@@ -60,11 +59,12 @@ class KeySorter:
     _scratch: Path
 
     def sort(self, raw: Path, target: Path, order: Order) -> Deferred[None]:
-        """Write the lines of ``raw`` to ``target``, sorted; lines of one key stay as they are."""
+        """Write the lines of ``raw`` to ``target``, sorted; lines of one key stay as they are, or are
+        sorted too, as the order says."""
         return self._sort([raw], target, order, (), ("-S", "2M", "--parallel=1"))
 
     def merge(self, parts: Sequence[Path], target: Path, order: Order) -> Deferred[None]:
-        """Merge sorted files; lines of one key in the order of ``parts``."""
+        """Merge sorted files; lines of one key in the order of ``parts``, or sorted too."""
         # One pass over all parts, whatever their number.
         return self._sort(parts, target, order, ("-m",), (f"--batch-size={max(2, len(parts))}",))
 
@@ -79,7 +79,7 @@ class KeySorter:
         if sum(part.stat().st_size for part in parts) <= _SMALL_BYTES:
             pool = self._reactor.getThreadPool()
             return deferToThreadPool(self._reactor, pool, _sort_in_memory, parts, target, order)
-        words = ("sort", *mode, *_OPTIONS[order], *_known(extra), "-T", str(self._scratch), "--")
+        words = ("sort", *mode, *sort_options(order), *_known(extra), "-T", str(self._scratch), "--")
         return Deferred.fromCoroutine(self._spawn((*words, *map(str, parts)), target))
 
     async def _spawn(self, argv: tuple[str, ...], target: Path) -> None:
@@ -93,6 +93,16 @@ class KeySorter:
             raise
         except ProgramFailed as error:
             raise WorkerUnfit(_sort_sentence(error)) from error
+
+
+def sort_options(order: Order) -> tuple[str, ...]:
+    """What makes ``LC_ALL=C sort`` sort so."""
+    if order.fields == 0:
+        return ()
+    # A NUL could be no argument.
+    separator = order.separator.decode("ascii") if order.separator != b"\0" else "\\0"
+    stable = () if order.by_value else ("-s",)
+    return (*stable, "-t", separator, f"-k1,{order.fields}")
 
 
 def pack(sorted_file: Path, target: Path, order: Order) -> Packed:
@@ -131,13 +141,16 @@ def _sort_in_memory(parts: Sequence[Path], target: Path, order: Order) -> None:
     with _needing_room():
         for part in parts:
             lines += _lines(part.read_bytes())
-        lines.sort(key=_key_of_line if order is Order.BY_KEY else None)
+        _sort_lines(lines, order)
         target.write_bytes(b"".join([line + b"\n" for line in lines]))
 
 
-def _key_of_line(line: bytes) -> bytes:
-    # Order.key_of would look for a newline too, at twice the cost.
-    return line.partition(b"\t")[0]
+def _sort_lines(lines: list[bytes], order: Order) -> None:
+    if order.by_value or order.fields == 0:
+        lines.sort()
+    if order.fields:
+        # Order.key_of would look for a newline too, at twice the cost.
+        lines.sort(key=order.key_in)
 
 
 def _lines(data: bytes) -> list[bytes]:

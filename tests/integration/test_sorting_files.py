@@ -13,9 +13,21 @@ from hagoop.errors import WorkerUnfit
 from hagoop.keys import Order
 from hagoop.sorting import KeySorter, _sort_in_memory
 
-SORT = {Order.BY_KEY: ("sort", "-s", "-t", "\t", "-k1,1"), Order.BY_LINE: ("sort",)}
-ORDERS = pytest.mark.parametrize("order", list(Order))
-LINES = st.lists(st.lists(st.sampled_from(b"\0\x01\x08\t\t\x0b\r Aab\xc3\xff"), max_size=6).map(bytes))
+SORT = {
+    Order.BY_KEY: ("sort", "-s", "-t", "\t", "-k1,1"),
+    Order.BY_LINE: ("sort",),
+    Order(2): ("sort", "-s", "-t", "\t", "-k1,2"),
+    Order(3, b"0"): ("sort", "-s", "-t", "0", "-k1,3"),
+    Order(1, b"."): ("sort", "-s", "-t", ".", "-k1,1"),
+    Order(2, b"."): ("sort", "-s", "-t", ".", "-k1,2"),
+    Order(1, b"\0"): ("sort", "-s", "-t", "\\0", "-k1,1"),
+    Order(1, b"\\"): ("sort", "-s", "-t", "\\", "-k1,1"),
+    Order(1, b"\t", by_value=True): ("sort", "-t", "\t", "-k1,1"),
+    Order(2, b"b", by_value=True): ("sort", "-t", "b", "-k1,2"),
+}
+ORDERS = pytest.mark.parametrize("order", SORT, ids=lambda order: " ".join(SORT[order]))
+BYTES = st.sampled_from(b"\0\x01\x08\t\t\x0b\r Aab.0\\\xc3\xff")
+LINES = st.lists(st.lists(BYTES, max_size=8).map(bytes))
 
 
 @pytest.fixture
@@ -39,8 +51,8 @@ def make_lines(count: int, seed: int) -> bytes:
     return b"".join(b"key%d\t%d.%d\n" % (chance.randrange(100), seed, number) for number in range(count))
 
 
-@given(LINES, st.booleans(), st.sampled_from(Order))
-@settings(max_examples=60, deadline=None)
+@given(LINES, st.booleans(), st.sampled_from(list(SORT)))
+@settings(max_examples=150, deadline=None)
 def test_order_in_memory_is_that_of_the_system(tmp_path_factory, lines, ended, order):
     """Byte for byte: NUL, bytes below TAB, empty lines, no last newline."""
     folder = tmp_path_factory.mktemp("sort")
@@ -61,11 +73,11 @@ async def test_sorts(sorter, tmp_path, count, order):
     assert os.listdir(tmp_path / "scratch") == []
 
 
-@ORDERS
+@pytest.mark.parametrize("order", [Order.BY_KEY, Order.BY_LINE, Order(2, b"."), Order(1, by_value=True)])
 @pytest.mark.parametrize("number", [1, 2, 17, 128])
 @pytest.mark.parametrize("total", [2000, 200_000])
 async def test_merge_keeps_the_order_of_the_parts(sorter, tmp_path, number, total, order):
-    """Lines of one key come in the order of the parts, and within each as they were."""
+    """Lines of one key come in the order of the parts and within each as they were, or sorted too."""
     parts, every = [], b""
     for seed in range(number):
         data = make_lines(total // number, seed)

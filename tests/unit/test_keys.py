@@ -19,16 +19,67 @@ KEYS = [b"a", b"a ", b"a!", b"a,b", b"a,", b",", b"", b"ab", b"a\0", b"a-b"]
 answers = st.tuples(st.sampled_from(KEYS), texts).map(b", ".join)
 
 
+def orders() -> st.SearchStrategy[Order]:
+    """By line, by key, by several fields with any separator."""
+    separators = st.sampled_from([b"\t", b",", b" ", b"\0"])
+    return st.builds(Order, st.integers(0, 4), separators, st.booleans())
+
+
 def key(line: bytes) -> bytes | None:
     """What stands before the first comma and blank; None: the contract knows no such line."""
     head, comma, _ = line.partition(b", ")
     return head if comma else None
 
 
-@given(st.sampled_from(Order), texts, st.integers(0, 15))
+@given(orders(), texts, st.integers(0, 15))
 def test_first_bytes_decide(order: Order, line: bytes, size: int) -> None:
     """The key of a line's first bytes is the first bytes of its key; the newline is no part of it."""
     assert order.key_of(line[:size]) == order.key_of(line + b"\n")[:size]
+
+
+@pytest.mark.parametrize(
+    ("order", "line", "wanted"),
+    [
+        (Order.BY_KEY, b"a\tb\n", b"a"),
+        (Order.BY_LINE, b"a\tb\n", b"a\tb"),
+        (Order(2), b"a\tb\tc\n", b"a\tb"),
+        (Order(2), b"a\t\n", b"a\t"),
+        (Order(2), b"a\n", b"a"),
+        (Order(3, b","), b",,,\n", b",,"),
+        (Order(1, b","), b"a\tb,c\n", b"a\tb"),
+    ],
+)
+def test_key_is_what_stands_before_the_last_separator_that_counts(
+    order: Order, line: bytes, wanted: bytes
+) -> None:
+    """Or the whole line, where there are not so many."""
+    assert order.key_of(line) == wanted
+
+
+@given(orders(), st.lists(texts, max_size=40), texts, st.none() | texts)
+def test_slice_holds_the_lines_with_keys_between_its_bounds(
+    order: Order, found: list[bytes], low: bytes, high: bytes | None
+) -> None:
+    """In any order: keys are compared, never lines."""
+    found = sorted((each + b"\n" for each in found), key=order.key_of)
+    keys = [(order.key_of(each), each) for each in found]
+    wanted = [each for key, each in keys if low <= key and (high is None or key < high)]
+    assert slice_of(write(found, order), low, high, order) == wanted
+
+
+@given(orders(), st.lists(st.lists(texts, max_size=40), min_size=1, max_size=3), st.integers(1, 60))
+def test_no_key_is_in_two_cells(order: Order, runs: list[list[bytes]], cell_bytes: int) -> None:
+    """Hot keys and shortest bounds, in any order; nothing is lost."""
+    ordered = [sorted((each + b"\n" for each in run), key=order.key_of) for run in runs]
+    made = [write(each, order) for each in ordered]
+    cells = cut_cells([index_of(each) for each in made], cell_bytes)
+    homes: dict[bytes, int] = {}
+    count = 0
+    for number, ends in enumerate(pairwise([*cells.bounds, None])):
+        for line in (line for run in made for line in slice_of(run, *ends, order)):
+            assert homes.setdefault(order.key_of(line), number) == number
+            count += 1
+    assert count == sum(map(len, runs))
 
 
 @given(texts, texts)
@@ -62,9 +113,9 @@ def test_no_bound_parts_a_key(name: bytes, one: bytes, other: bytes, bound: byte
     assert (first >= original_key(bound)) == (second >= original_key(bound))
 
 
-def write(lines: list[bytes]) -> bytes:
-    """A run of whole lines, in small blocks."""
-    writer = RunWriter(order=Order.BY_LINE, block_bytes=16, bound_bytes=8)
+def write(lines: list[bytes], order: Order = Order.BY_LINE) -> bytes:
+    """A run in small blocks."""
+    writer = RunWriter(order=order, block_bytes=16, bound_bytes=8)
     return writer.write(b"".join(lines)) + writer.finish()
 
 
@@ -74,11 +125,13 @@ def index_of(run: bytes) -> RunIndex:
     return read_index(run[offset : offset + length], trailer)
 
 
-def slice_of(run: bytes, low: bytes, high: bytes | None) -> list[bytes]:
+def slice_of(
+    run: bytes, low: bytes, high: bytes | None, order: Order = Order.BY_LINE
+) -> list[bytes]:
     """The lines of a part of a run."""
-    data = b"".join(cut_slice(BytesIO(run), index_of(run), low, high, Order.BY_LINE))
+    data = b"".join(cut_slice(BytesIO(run), index_of(run), low, high, order))
     text = b"".join(each.unpack() for each in read_frames(BytesIO(data).read, len(data)))
-    return text.splitlines(keepends=True)
+    return BytesIO(text).readlines()
 
 
 lines = st.lists(answers | texts, max_size=40).map(lambda found: sorted(each + b"\n" for each in found))

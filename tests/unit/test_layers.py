@@ -34,8 +34,8 @@ LAYERS = {
         shipping showing sorting spool statuses stored transfer tuning verdicts web workbench worker
     """,
     "composition": """
-        common_options demo following local request_options request_script run_options server_tap
-        simulate worker_tap
+        common_options demo following local order_options request_options request_script
+        run_options server_tap simulate worker_tap
     """,
 }
 """From the bottom, above the pure files; within a layer there are no cycles.
