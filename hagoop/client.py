@@ -17,9 +17,10 @@ from twisted.logger import Logger
 
 from hagoop import commands
 from hagoop.errors import RequestFailed, ServerUnreachable, TransferFailed, WorkerLost
-from hagoop.found import Found, encode_manifest, walk
+from hagoop.found import encode_manifest, walk
 from hagoop.interfaces import IServerReactor
 from hagoop.jobs import (
+    Found,
     Program,
     RequestId,
     RequestStatus,

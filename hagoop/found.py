@@ -1,16 +1,19 @@
 """INPUTs as files: walked by the client, told in a manifest, looked at again by the server."""
 
+import errno
 import hashlib
+import io
 import json
 import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from attrs import asdict, evolve, fields, frozen
+from attrs import asdict, evolve, fields
 
 from hagoop.disk import why
 from hagoop.errors import BadMessage, NoSuchInput
+from hagoop.jobs import Found
 
 HEAD_BYTES = 4096
 KINDS = {
@@ -24,25 +27,6 @@ FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
 Check = Callable[[str, str], None]
 Folder = tuple[int, int]
-
-
-@frozen
-class Found:
-    """An input file as it was when it was found.
-
-    :param name: what the user calls it.
-    :param path: absolute.
-    :param head: SHA-256 of the first 4 KiB, in hex: only who can read the file knows it.  Empty
-        for bytes that came from no file, such as stdin.
-    """
-
-    name: str
-    path: str
-    size: int
-    mtime_ns: int
-    device: int
-    inode: int
-    head: str
 
 
 def walk(paths: Sequence[Path]) -> list[Found]:
@@ -151,13 +135,17 @@ def _find(name: str, path: str, facts: os.stat_result) -> Found:
     if kind is not None:
         raise NoSuchInput(f"'{name}' is {kind}, not a file; use - and stdin for what a program prints")
     try:
-        return _look(name, path)
+        return look(name, path)
     except OSError as problem:
         raise _unreadable(name, problem) from problem
 
 
-def _look(name: str, path: str) -> Found:
-    """The file at a path, seen through one descriptor."""
+def look(name: str, path: str) -> Found:
+    """The file at a path, seen through one descriptor.  Blocks.
+
+    :raises OSError: it cannot be read.
+    :raises NoSuchInput: it is no file.
+    """
     descriptor = os.open(path, FLAGS)
     try:
         facts = os.fstat(descriptor)
@@ -167,6 +155,18 @@ def _look(name: str, path: str) -> Found:
     finally:
         os.close(descriptor)
     return Found(name, path, facts.st_size, facts.st_mtime_ns, facts.st_dev, facts.st_ino, head)
+
+
+def open_regular(path: str | Path) -> io.FileIO:
+    """A file, without blocking on a pipe that took its place.
+
+    :raises OSError: there is none, or it is no regular file.
+    """
+    file = io.FileIO(os.open(path, FLAGS), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return file
 
 
 def sees(found: Sequence[Found]) -> bool:
@@ -179,7 +179,7 @@ def _sees(found: Found) -> bool:
         # A stranger named the path: nothing but that very file is opened.
         facts = os.stat(found.path)
         named = (facts.st_dev, facts.st_ino) == (found.device, found.inode)
-        return named and stat.S_ISREG(facts.st_mode) and _look(found.name, found.path) == found
+        return named and stat.S_ISREG(facts.st_mode) and look(found.name, found.path) == found
     except (OSError, ValueError, NoSuchInput):
         return False
 

@@ -38,6 +38,17 @@ class SliceList:
         return [None if each is None else each.encode("latin-1") for each in self.bounds]
 
 
+class NoBody:
+    """What follows a first line that is all."""
+
+    def write(self, data: bytes) -> None:
+        """There is nothing to take."""
+        raise BadMessage("more came than the one line that was asked for")
+
+    def end(self, failure: Failure | None) -> None:
+        """As it should."""
+
+
 @define(eq=False)
 class Incoming:
     """Takes what is fetched: the header, and then what ``body`` makes of the rest.
@@ -45,7 +56,7 @@ class Incoming:
     A failure is kept, for the work may have ended, and then nobody waits for it.
     """
 
-    body: "LineFile | SliceFiles"
+    body: "LineFile | SliceFiles | NoBody"
     _head: bytearray = field(factory=bytearray)
     _header: bytes | None = None
     _failure: Failure | None = None
@@ -159,19 +170,25 @@ class LineFile:
     async def find_line(self, start: int, limit: int, lines: int) -> int:
         """Where ``lines`` lines from ``start`` on have ended, at most ``limit``, waiting for them."""
         at = start
-        while at < limit:
+        while lines and at < limit:
             await self.await_bytes(min(limit, at + SCAN_BYTES if lines > 1 else at + 1))
             chunk = os.pread(self._file.fileno(), min(SCAN_BYTES, min(limit, self.size) - at), at)
-            found = chunk.count(b"\n")
-            if found >= lines:
-                return at + nth_newline(chunk, lines) + 1
-            lines, at = lines - found, at + len(chunk)
-        return limit
+            size, lines = skip_lines(chunk, lines)
+            at += size
+        return at
 
 
 def _full(limit: int) -> WorkerFull:
     given = in_units(limit)
     return WorkerFull(f"its lines need more than the {given} of disk that this worker gives")
+
+
+def skip_lines(chunk: bytes, lines: int) -> tuple[int, int]:
+    """How many bytes of a chunk so many lines take, and how many of them do not end in it."""
+    found = chunk.count(b"\n")
+    if found < lines:
+        return len(chunk), lines - found
+    return nth_newline(chunk, lines) + 1, 0
 
 
 def nth_newline(chunk: bytes, number: int) -> int:

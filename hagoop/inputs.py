@@ -21,9 +21,9 @@ from zope.interface import implementer
 from hagoop.arriving import window
 from hagoop.disk import why
 from hagoop.errors import BadMessage, NoSuchInput
-from hagoop.found import Found
+from hagoop.found import look
 from hagoop.interfaces import IInputs
-from hagoop.jobs import Piece
+from hagoop.jobs import Found, Piece
 
 BLOCK_BYTES = 256 << 10
 FIRST_BATCH_BYTES = 1 << 20
@@ -276,6 +276,18 @@ class FileInputs:
         file = self._file(piece)
         return window(_opened(file), file.base + piece.offset, piece.length)
 
+    def found(self, piece: Piece) -> Found | None:
+        file = self._file(piece)
+        if file.mtime_ns is None:
+            return None
+        try:
+            found = look(file.name, file.path)
+        except OSError as problem:
+            raise _unreadable(file, problem) from problem
+        if (found.size, found.mtime_ns, found.inode) != (file.size, file.mtime_ns, file.inode):
+            raise _changed(file)
+        return found
+
     def _file(self, piece: Piece) -> SourceFile:
         return self.files[self._order[bisect_right(self.breaks, piece.start) - 1]]
 
@@ -311,6 +323,9 @@ class MemoryInputs:
     def open(self, piece: Piece) -> BinaryIO:
         lines = self._files[bisect_right(self.breaks, piece.start) - 1][1]
         return io.BytesIO(b"".join(lines[piece.file_line : piece.file_line + piece.end - piece.start]))
+
+    def found(self, piece: Piece) -> None:
+        """It is in no file."""
 
 
 def _in_pool_of(reactor: IReactorThreads) -> InThread:

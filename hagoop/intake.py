@@ -10,11 +10,11 @@ from twisted.internet.interfaces import IReactorThreads
 from hagoop import wire
 from hagoop.answers import InThread
 from hagoop.errors import BadMessage, BadProgram, NoSuchInput, TransferFailed
-from hagoop.found import Found, below_roots, decode_manifest, sees
+from hagoop.found import below_roots, decode_manifest, sees
 from hagoop.grants import Grants, UploadGrant
 from hagoop.inputs import FileInputs, SourceFile, files_in_place, files_of_bundle
 from hagoop.interfaces import Arrived, IInputs, Syncable
-from hagoop.jobs import Place, RequestId, Source, Submission
+from hagoop.jobs import Found, Place, RequestId, Source, Submission
 from hagoop.spool import FolderSpool
 
 MANIFEST_BYTES = 256 << 20

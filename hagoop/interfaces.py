@@ -13,7 +13,7 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import Attribute, Interface
 
-from hagoop.jobs import Assignment, AssignmentId, Piece, Place, RequestId
+from hagoop.jobs import Assignment, AssignmentId, Found, Piece, Place, RequestId
 
 
 class Syncable(Protocol):
@@ -87,6 +87,14 @@ class IInputs(Interface):
 
     def open(piece: Piece) -> BinaryIO:
         """The bytes of a piece: a window that begins at 0.  Blocks shortly.
+
+        :raises NoSuchInput: as for ``pieces``.
+        """
+
+    def found(piece: Piece) -> "Found | None":
+        """The user's file that holds a piece, as it is now: a worker may see it too.  Blocks shortly.
+
+        None: its lines are in none, or not as they stand there.
 
         :raises NoSuchInput: as for ``pieces``.
         """

@@ -155,6 +155,41 @@ class Piece:
 
 
 @frozen
+class Found:
+    """An input file as it was when it was found.
+
+    :param name: what the user calls it.
+    :param path: absolute.
+    :param head: SHA-256 of the first 4 KiB, in hex: only who can read the file knows it.  Empty
+        for bytes that came from no file, such as stdin.
+    """
+
+    name: str
+    path: str
+    size: int
+    mtime_ns: int
+    device: int
+    inode: int
+    head: str
+
+
+@frozen
+class FileList:
+    """Where the lines of a map assignment are, for a worker that sees the files itself.
+
+    :param files: the file of each piece; there are neither where the lines are not all in files
+        that the server reads in place.
+    """
+
+    pieces: tuple[Piece, ...]
+    files: tuple[Found, ...]
+
+    def __attrs_post_init__(self) -> None:
+        if len(self.pieces) != len(self.files):
+            raise ValueError("each piece is in one file")
+
+
+@frozen
 class Assignment:
     """A range leased to one worker, and all that the worker needs to know of it.
 

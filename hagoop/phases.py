@@ -11,7 +11,7 @@ from hagoop.cells import CELL_BYTES, Cells, cut_cells
 from hagoop.errors import BadMessage, NoSuchInput
 from hagoop.frames import END_FRAME
 from hagoop.interfaces import Arrived, IInputs, ISpool
-from hagoop.jobs import Assignment, Output, Phase, Piece, Place, RequestId, Submission
+from hagoop.jobs import Assignment, FileList, Output, Phase, Piece, Place, RequestId, Submission
 from hagoop.keys import Order
 from hagoop.merging import MERGE_RUNS, merge_groups
 from hagoop.ranges import Range
@@ -174,6 +174,13 @@ class RequestData:
         if assignment.phase is Phase.MAP:
             return self._lines(assignment)
         return self._slices(assignment)
+
+    def files(self, assignment: Assignment) -> Iterator[bytes]:
+        """The files with a map assignment's lines, if all are in place: a line of JSON.  Blocks."""
+        pieces = self.pieces(assignment.phase, assignment.start, assignment.end)
+        files = tuple(each for each in map(self.inputs.found, pieces) if each is not None)
+        shared = len(files) == len(pieces)
+        yield wire.encode(FileList(pieces, files) if shared else FileList((), ())) + b"\n"
 
     def _lines(self, assignment: Assignment) -> Iterator[bytes]:
         pieces = self.pieces(assignment.phase, assignment.start, assignment.end)

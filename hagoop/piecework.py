@@ -14,9 +14,11 @@ from hagoop.delivery import Delivery, Done, Dropped, ServerSide, shortened
 from hagoop.errors import HaGoopError, WorkerFull, WorkerUnfit
 from hagoop.experience import JobSizer
 from hagoop.feeding import Feed
-from hagoop.incoming import Incoming, LineFile, PieceList, SliceFiles, SliceList
+from hagoop.in_place import SharedFile, find_shared
+from hagoop.incoming import Incoming, LineFile, NoBody, PieceList, SliceFiles, SliceList
 from hagoop.jobs import Assignment, AssignmentId, Failure, Held, Phase, Piece, Seen
 from hagoop.keys import Order
+from hagoop.originals import original_task
 from hagoop.process import Running
 from hagoop.shipping import to_argv
 from hagoop.sorting import find_bound
@@ -50,6 +52,7 @@ class Work:
     _delivery: Delivery = field(init=False)
     _taken: int = 0
     _body: LineFile | SliceFiles | None = None
+    _shared: SharedFile | None = None
     _merged: Path | None = None
     _fetch_rate: float = 0.0
     _began: float = 0.0
@@ -173,8 +176,8 @@ class Work:
         else:
             await self._reduce()
 
-    def _fetch(self, incoming: Incoming) -> None:
-        path, grant = f"assignments/{self.id}", self._delivery.grant
+    def _fetch(self, incoming: Incoming, what: str = "assignments") -> None:
+        path, grant = f"{what}/{self.id}", self._delivery.grant
         fetching = Deferred.fromCoroutine(self.server.transfer.get(path, grant, incoming.write))
         fetching.addCallbacks(lambda _: incoming.end(), incoming.end)
         # Whoever waits for the bytes has been told.
@@ -194,6 +197,20 @@ class Work:
     # Map
 
     async def _map(self) -> None:
+        shared = await self._share() if self.assignment.program.binary is not None else []
+        for piece, file in shared:
+            self._shared = file
+            await self._map_piece(piece, file, piece.offset)
+        if not shared:
+            self._check()
+            await self._map_fetched()
+
+    async def _share(self) -> list[tuple[Piece, SharedFile]]:
+        incoming = Incoming(NoBody())
+        self._fetch(incoming, "files")
+        return await find_shared(incoming, self.bench.in_thread)
+
+    async def _map_fetched(self) -> None:
         lines = self._body = LineFile(self.bench.new_path("lines"), self.bench.share.half_disk)
         incoming = Incoming(lines)
         self._fetch(incoming)
@@ -206,7 +223,7 @@ class Work:
             lines.close()
             self.bench.discard(lines.path)
 
-    async def _map_piece(self, piece: Piece, lines: LineFile, offset: int) -> None:
+    async def _map_piece(self, piece: Piece, lines: LineFile | SharedFile, offset: int) -> None:
         limit = offset + piece.length
         at = piece.start
         while at < min(piece.end, self.end):
@@ -218,7 +235,9 @@ class Work:
             await self._run_job(count, Feed(lines.path, offset, stop), piece)
             at, offset = at + count, stop
 
-    async def _find(self, lines: LineFile, offset: int, limit: int, count: int | None) -> int:
+    async def _find(
+        self, lines: LineFile | SharedFile, offset: int, limit: int, count: int | None
+    ) -> int:
         """Where a job's lines end; without a count, at the piece's end."""
         if count is not None:
             return await lines.find_line(offset, limit, count)
@@ -245,7 +264,7 @@ class Work:
             await self.bench.copy(feed, output)
             return output, NO_RUN
         try:
-            return output, await self.bench.run(task, output, self._started)
+            return output, await self._run_task(task, output)
         except BaseException:
             self.bench.discard(output)
             # What we stopped ourselves says so.
@@ -253,8 +272,16 @@ class Work:
             raise
         finally:
             self._running = None
-            if task.reads is not None:
-                self.bench.discard(task.reads)
+            if task.copy is not None:
+                self.bench.discard(task.copy)
+
+    async def _run_task(self, task: Task, output: Path) -> Ended:
+        try:
+            return await self.bench.run(task, output, self._started)
+        finally:
+            # Whatever a program made of a file that has changed since, is neither kept nor its fault.
+            if self._shared is not None:
+                await self._shared.check()
 
     async def _task(self, feed: Feed, piece: Piece | None) -> Task | None:
         """What a job runs; None: nothing, its lines stay as they are."""
@@ -265,16 +292,11 @@ class Work:
         return None if command is None else Task(to_argv(command), it.phase, it, piece, feed)
 
     async def _original_task(self, binary: str, feed: Feed, piece: Piece | None) -> Task:
-        """``BINARY map FILE START END OFFSET``, on a file of the job's own lines."""
-        it, file = self.assignment, self.bench.new_path("job")
-        try:
-            lines = await self.bench.copy(feed, file)
-        except BaseException:
-            self.bench.discard(file)
-            raise
+        it = self.assignment
         start = 0 if piece is None else piece.file_line + self.job_start - piece.start
-        argv = (binary, it.phase, str(file), str(start), str(start + lines), "0")
-        return Task(argv, it.phase, it, piece, feed=None, reads=file)
+        numbers = range(start, start + self.job_end - self.job_start)
+        task = Task((binary,), it.phase, it, piece, feed=None)
+        return await original_task(self.bench, task, feed, numbers, self._shared)
 
     def _started(self, running: Running) -> None:
         self._running = running

@@ -105,7 +105,7 @@ class Running(ProcessProtocol):
         self._closing = ExitStack()
         self._stdout = -1
         self._bytes_out = 0
-        self._read_to = 0
+        self._read = 0
         self._pid = 0
         self._stderr_open = True
         self._error: HaGoopError | None = None
@@ -117,12 +117,15 @@ class Running(ProcessProtocol):
 
     @property
     def taken(self) -> int:
-        """The byte of the input's file up to which the program has read."""
-        if self._feeder:
-            return self._feeder.taken
-        if self._run.reads and self._pid and not self._exit:
-            self._read_to = max(self._read_to, place_in(self._run.reads, self._pid))
-        return self._read_to
+        """How many bytes of its input the program has taken."""
+        feed, reads = self._run.stdin, self._run.reads
+        if self._feeder and feed:
+            return self._feeder.taken - feed.offset
+        if reads and self._pid and not self._exit:
+            # Beyond its lines it reads for nothing.
+            place = min(place_in(reads.path, self._pid), reads.end)
+            self._read = max(self._read, place - reads.offset)
+        return self._read
 
     @property
     def bytes_out(self) -> int:

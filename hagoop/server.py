@@ -66,6 +66,10 @@ class Source:
         """Lines or slices."""
         return self.docket.data[assignment.request].stream(assignment)
 
+    def files(self, assignment: Assignment) -> Iterator[bytes]:
+        """Where these lines are."""
+        return self.docket.data[assignment.request].files(assignment)
+
     def answer(self, request: RequestId) -> Answer | None:
         """An answer, as far as it is there."""
         data = self.docket.data.get(request)

@@ -37,7 +37,7 @@ class Run:
     :param folder: the current directory of the program.
     :param env: its whole environment.
     :param stdin: what it reads; ``None``: nothing.
-    :param reads: a file that it opens itself; how far it is, is seen where the system tells.
+    :param reads: lines of a file that it opens itself; how far it is, is seen where the system tells.
     :param stdout: the file that takes what it prints, made new.
     :param stdout_limit: bytes that it may print; 0: any number.
     :param stderr_limit: bytes of log that are kept.
@@ -58,7 +58,7 @@ class Run:
     timeout_seconds: float = 600.0
     grace_seconds: float = GRACE_SECONDS
     ok_status: tuple[int, ...] = (0,)
-    reads: Path | None = None
+    reads: Feed | None = None
     memory_limit: int = 0
     folder_limit: int = 0
     most_processes: int = MOST_PROCESSES

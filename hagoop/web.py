@@ -43,6 +43,9 @@ class ByteSource(Protocol):
     def assignment(self, assignment: Assignment) -> Iterator[bytes]:
         """The bytes of an assignment.  Blocks."""
 
+    def files(self, assignment: Assignment) -> Iterator[bytes]:
+        """Where the lines of a map assignment are.  Blocks."""
+
     def answer(self, request: RequestId) -> Answer | None:
         """The answer of a request that is still known."""
 
@@ -321,6 +324,16 @@ class Assignments(_Leaf):
         return json.dumps({"upload": grant.arrived(arrived)}).encode() + b"\n"
 
 
+class Files(_Leaf):
+    """``GET /files/ID``: where an assignment's lines are, for a worker that sees the files itself."""
+
+    def render_GET(self, request: ByteRequest) -> bytes | int:
+        grant = request.grant
+        if not isinstance(grant, AssignmentGrant) or not request.is_for(grant.assignment.id):
+            return self.refuse(request, 403, "these files were not granted")
+        return self.send(request, self.source.files(grant.assignment))
+
+
 class Programs(_Leaf):
     """``GET /programs/SHA256``: a file shipped with the request of an assignment."""
 
@@ -395,6 +408,7 @@ def _root(source: ByteSource) -> IResource:
     root = _Root()
     root.putChild(b"uploads", Uploads(source))
     root.putChild(b"assignments", Assignments(source))
+    root.putChild(b"files", Files(source))
     root.putChild(b"programs", Programs(source))
     root.putChild(b"answers", Answers(source))
     return root

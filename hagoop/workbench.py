@@ -19,6 +19,7 @@ from hagoop.answers import copy_chunks
 from hagoop.containers import find_container
 from hagoop.errors import TransferFailed, WorkerUnfit
 from hagoop.feeding import Feed
+from hagoop.found import open_regular
 from hagoop.interfaces import IWorkerReactor
 from hagoop.jobs import Assignment, Piece, Shipped
 from hagoop.keys import Order
@@ -40,7 +41,8 @@ class Task:
 
     :param phase: ``map``, ``combine`` or ``reduce``.
     :param feed: what it reads from stdin; None: nothing.
-    :param reads: a file that it opens itself.
+    :param reads: lines of a file that it opens itself.
+    :param copy: a file made for it, gone afterwards.
     """
 
     argv: tuple[str, ...]
@@ -48,7 +50,8 @@ class Task:
     assignment: Assignment
     piece: Piece | None
     feed: Feed | None
-    reads: Path | None = None
+    reads: Feed | None = None
+    copy: Path | None = None
 
 
 @frozen
@@ -241,7 +244,7 @@ def _remove(paths: tuple[Path, ...]) -> None:
 
 
 def _copy_lines(feed: Feed, target: Path) -> int:
-    with open(feed.path, "rb") as source, open(target, "wb") as copy:
+    with open_regular(feed.path) as source, open(target, "wb") as copy:
         source.seek(feed.offset)
         left = feed.end - feed.offset
         lines, last = 0, b"\n"

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import PROGRAM_ENV, REQUEST, SOURCE, Cluster, differ, lines_of, running, until
+from cluster import REQUEST, SOURCE, Cluster, differ, running, until
+from originals import oracle
 
 pytestmark = pytest.mark.slow
 
@@ -38,30 +39,6 @@ else:
             out.write(b"odd, " + name + b"\\n")
 """
 """Map prints lines as they are; reduce prints one or two for each key, in no order."""
-
-
-def run_binary(binary: Path, what: str, data: bytes, file: Path) -> bytes:
-    """One run over all lines; nothing is run on nothing."""
-    if not data:
-        return b""
-    file.write_bytes(data)
-    words = [binary, what, file, "0", str(data.count(b"\n")), "0"]
-    ran = subprocess.run(words, env=PROGRAM_ENV, stdout=subprocess.PIPE, check=True, timeout=60)
-    return lines_of([ran.stdout])
-
-
-def sort(data: bytes) -> bytes:
-    return subprocess.run(
-        ["sort"], input=data, env={**PROGRAM_ENV, "LC_ALL": "C"}, stdout=subprocess.PIPE, check=True
-    ).stdout
-
-
-def oracle(files: list[bytes], binary: Path, scratch: Path) -> bytes:
-    """``lines(I) | BINARY map | LC_ALL=C sort | BINARY reduce | LC_ALL=C sort``."""
-    mapped = run_binary(binary, "map", lines_of(files), scratch)
-    reduced = run_binary(binary, "reduce", sort(mapped), scratch)
-    scratch.unlink(missing_ok=True)
-    return sort(reduced)
 
 
 # Inputs
@@ -216,7 +193,10 @@ def test_failing_binary_is_told(cluster: Cluster) -> None:
     """Which lines, and what it said."""
     (cluster.at / "input").write_bytes(b"a, 1\n" * 10)
     binary = cluster.at / "broken"
-    binary.write_text('#!/bin/sh\ntest $1 = map && exec cat "$2"\necho no >&2\nexit 3\n')
+    binary.write_text(
+        '#!/bin/sh\ntest $1 = map && tail -c +$(($5 + 1)) "$2" | head -n $(($4 - $3)) && exit\n'
+        "echo no >&2\nexit 3\n"
+    )
     binary.chmod(0o755)
     ran = cluster.request("run", "input", "--binary", "broken", "--quiet")
     assert ran.returncode == 1

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hagoop.errors import BadMessage, NoSuchInput
-from hagoop.found import Found, below_roots, decode_manifest, encode_manifest, sees, walk
+from hagoop.found import below_roots, decode_manifest, encode_manifest, sees, walk
+from hagoop.jobs import Found
 
 
 def tree(folder, *paths):

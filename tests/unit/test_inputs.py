@@ -334,7 +334,7 @@ def test_changed_file_is_refused(tmp_path, change):
     piece = inputs.pieces(2, 3)[0]
     change(tmp_path / "b")
     assert len(inputs.pieces(0, 2)) == 1
-    for ask in (lambda: inputs.pieces(1, 3), lambda: inputs.open(piece)):
+    for ask in (lambda: inputs.pieces(1, 3), lambda: inputs.open(piece), lambda: inputs.found(piece)):
         with pytest.raises(NoSuchInput, match="'b' changed while the request ran"):
             ask()
 
@@ -342,10 +342,13 @@ def test_changed_file_is_refused(tmp_path, change):
 def test_removed_file_is_refused(tmp_path):
     """A file that has gone is told by its name."""
     inputs = in_place(tmp_path, [("a", b"1\n2\n")])
+    piece = inputs.pieces(0, 1)[0]
     (tmp_path / "a").unlink()
-    with pytest.raises(NoSuchInput) as caught:
-        inputs.pieces(0, 1)
-    assert str(caught.value) == "'a' could be read at first and cannot be now: no such file or directory"
+    for ask in (lambda: inputs.pieces(0, 1), lambda: inputs.found(piece)):
+        with pytest.raises(NoSuchInput) as caught:
+            ask()
+        said = "'a' could be read at first and cannot be now: no such file or directory"
+        assert str(caught.value) == said
 
 
 def test_bundle_that_was_cut_is_refused(tmp_path):
@@ -365,6 +368,17 @@ def test_file_that_became_a_pipe_does_not_block(tmp_path):
     assert stat.S_ISFIFO((tmp_path / "a").stat().st_mode)
     with pytest.raises(NoSuchInput, match="changed while"):
         inputs.open(piece)
+
+
+def test_file_in_place_is_shown_as_it_is(tmp_path):
+    """A worker that finds the same sees the very file; of what was uploaded there is no file to see."""
+    texts = [("a", b""), ("b", b"1\n2\n"), ("c", b"3")]
+    inputs = in_place(tmp_path, texts)
+    seen = [inputs.found(each) for each in inputs.pieces(0, 3)]
+    assert seen == [evolve(walk([tmp_path / name])[0], name=name) for name in "bc"]
+    for make in (in_bundle, in_memory):
+        inputs = make(tmp_path / "other", texts)
+        assert [inputs.found(each) for each in inputs.pieces(0, 3)] == [None, None]
 
 
 # Sources

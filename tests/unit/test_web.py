@@ -131,6 +131,9 @@ class Door:
             self.sent += 1
             yield each
 
+    def files(self, assignment: Assignment) -> Iterator[bytes]:
+        yield b"files of " + assignment.id.encode()
+
     def answer(self, request: RequestId) -> Answer | None:
         return self.answers.get(request)
 
@@ -354,6 +357,15 @@ def test_nothing_more_is_read_for_a_peer_that_is_gone(door):
     started[1].callback(None)
     assert len(started) == 2
     assert door.sent == 2
+
+
+def test_files_of_an_assignment_are_told_with_its_grant(door):
+    """And with no other."""
+    word = door.give_assignment()
+    assert door.ask("GET", "files/1-7", word).body == b"files of 1-7"
+    for path, other in (("1-8", word), ("1-7", door.give_upload("1-7")), ("1-7", None)):
+        reply = door.ask("GET", f"files/{path}", other)
+        assert (reply.code, reply.body) == (403, b"these files were not granted\n")
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
