@@ -47,12 +47,14 @@ class Order:
     """What a user wants to be run.
 
     :param files: files to ship, by the path under which a run finds them.
+    :param then: the programs of further steps.
     """
 
     inputs: tuple[str, ...]
     program: Program
     files: tuple[tuple[str, Path], ...]
     label: str
+    then: tuple[Program, ...] = ()
 
 
 @define(eq=False)
@@ -172,7 +174,7 @@ class Client:
         files = [await self._ship(path, file) for path, file in order.files]
         program = evolve(order.program, files=tuple(files))
         sources = [await self._source(each, stdin) for each in order.inputs]
-        submission = Submission(program, tuple(sources), order.label)
+        submission = Submission(program, tuple(sources), order.label, order.then)
         answer = await self.call(commands.Submit, key=secrets.token_hex(16), submission=submission)
         return RequestId(answer["request"])
 

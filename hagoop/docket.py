@@ -1,6 +1,7 @@
 """All requests and their data: submitted, moved from phase to phase, ended, forgotten."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from attrs import define, field
@@ -155,10 +156,10 @@ class Docket:
         self._gone.append(request)
 
     def begin(self, request: RequestId) -> None:
-        """Start, or start again, the map phase: its lines are counted while it runs."""
+        """Start, or start again, a step's map phase: its lines are counted while it runs."""
         account = self.ledger.requests[request]
         if account.progress is None:
-            self.ledger.phase_began(request, Phase.MAP, 0, None)
+            self.ledger.phase_began(request, Phase.MAP, account.step, None)
         counted = self._counting[request] = self._counts[request]()
         counted.addCallback(lambda _: self._grown(request))
         counted.addErrback(self._miscounted, request)
@@ -196,6 +197,7 @@ class Docket:
         fact: Fact = {
             "phase": progress.phase,
             "round": progress.round,
+            "step": data.step,
             "output": wire.to_plain(output),
             "counters": wire.to_plain(job.counters),
         }
@@ -242,19 +244,31 @@ class Docket:
         if following is None:
             await self._finish(request)
             return
-        runs = [each.output for each in data.runs]
         fact: Fact = {
             "phase": following.phase,
             "round": data.round,
+            "step": data.step,
             "wanted": data.wanted,
-            "runs": wire.to_plain(runs),
+            "runs": wire.to_plain(following.reads),
         }
         await self._record(request, "phase", fact, (), lambda: account.state is State.RUNNING)
         if account.state is not State.RUNNING:
             return
         data.drop_replaced()
+        if following.phase is Phase.MAP:
+            self.enter_step(request)
+            self.begin(request)
+            return
         self.ledger.phase_began(request, following.phase, following.round, following.cumulative)
         self.enact([])
+
+    def enter_step(self, request: RequestId) -> None:
+        """Another step's program runs from now on, on what the step before has printed if it maps."""
+        data = self.data[request]
+        self.ledger.step_began(request, data.step)
+        if data.printed is not None:
+            grown = partial(self._grown, request)
+            self._counts[request] = partial(data.printed.count, self.in_thread, grown)
 
     async def _finish(self, request: RequestId) -> None:
         answer = self.data[request].answer

@@ -30,7 +30,7 @@ class Fleet:
     prior: Prior = field(factory=Prior)
     standings: dict[WorkerId, Standing] = field(factory=dict)
     _fitted: float = -inf
-    _supplies: dict[tuple[RequestId, Phase], tuple[float, float]] = field(factory=dict)
+    _supplies: dict[tuple[RequestId, Phase, int], tuple[float, float]] = field(factory=dict)
 
     def live_session(self, worker: WorkerId) -> Session | None:
         """The session that holds an identity now."""
@@ -119,11 +119,12 @@ class Fleet:
 
     def supply(self, request: Request, progress: Progress, now: float) -> policy.Supply:
         """What the policy needs to know of a phase and of all workers together."""
-        known = self._supplies.get((request.id, progress.phase))
+        phase = request.id, progress.phase, progress.round
+        known = self._supplies.get(phase)
         if known is None or now - known[0] > SUPPLY_SECONDS:
             working = [each for each in self.sessions.values() if not each.stalled]
             speeds = [each.slots * self.speed(each, request, progress.phase) for each in working]
-            known = self._supplies[request.id, progress.phase] = now, sum(speeds)
+            known = self._supplies[phase] = now, sum(speeds)
         return policy.Supply(progress.left, known[1], len(self.sessions))
 
     def learn(self, lease: Lease, weight: int, job: Finished, now: float) -> None:

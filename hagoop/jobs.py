@@ -8,7 +8,7 @@ makes them.
 from enum import StrEnum
 from typing import NewType
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.validators import ge, instance_of, le
 
 from hagoop.keys import MOST_FIELDS, Order
@@ -127,11 +127,29 @@ class Source:
 
 @frozen
 class Submission:
-    """What ``Submit`` carries."""
+    """What ``Submit`` carries.
+
+    :param program: of the first step; what is shipped with it is there in all.
+    :param then: of the following steps, each of which reads what the one before has printed.
+    """
 
     program: Program
     sources: tuple[Source, ...]
     label: str = ""
+    then: tuple[Program, ...] = ()
+
+    @property
+    def steps(self) -> int:
+        """How many there are."""
+        return 1 + len(self.then)
+
+    def step(self, number: int) -> Program:
+        """What a step runs; the first is 0."""
+        return evolve(self.then[number - 1], files=self.program.files) if number else self.program
+
+    def step_name(self, number: int) -> str:
+        """What people call a step: ``step 1 of 2``; nothing if it is the only one."""
+        return f"step {number + 1} of {self.steps}" if self.then else ""
 
 
 @frozen
@@ -193,7 +211,7 @@ class FileList:
 class Assignment:
     """A range leased to one worker, and all that the worker needs to know of it.
 
-    :param round: number of the phase's round (merging may need several).
+    :param round: number of the phase's round (merging may need several), or of the request's step.
     :param start: the committed front when it was leased.
     :param weight: lines in map, bytes in merge and reduce.
     :param commit_seconds: intended length of one job.
@@ -339,6 +357,7 @@ class RequestStatus:
     :param done: committed share of each phase that has begun, 0 to 1, by name.
     :param seconds_left: of the running phase, once anything is known of it.
     :param answer_bytes: size of the answer once it is done.
+    :param step: the step that runs, or ran last, from 1.
     """
 
     id: RequestId
@@ -359,6 +378,8 @@ class RequestStatus:
     counters: tuple[Counter, ...] = ()
     answer_bytes: int = 0
     answer_digest: str = ""
+    step: int = 1
+    steps: int = 1
 
 
 @frozen

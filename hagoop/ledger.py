@@ -91,6 +91,10 @@ class Ledger:
         self.requests[request] = made
         return made
 
+    def step_began(self, request: RequestId, step: int) -> None:
+        """The request's next step, from 0; its phases follow."""
+        self.requests[request].begin_step(step)
+
     def phase_began(
         self, request: RequestId, phase: Phase, round_: int, cumulative: Sequence[int] | None
     ) -> Progress:

@@ -8,15 +8,26 @@ from attrs import define, field, frozen
 from hagoop import wire
 from hagoop.answers import CHUNK_BYTES, Answer
 from hagoop.cells import CELL_BYTES, Cells, cut_cells
-from hagoop.errors import BadMessage, NoSuchInput
+from hagoop.errors import BadMessage, NoSuchInput, TransferFailed
 from hagoop.frames import END_FRAME
 from hagoop.interfaces import Arrived, IInputs, ISpool
-from hagoop.jobs import Assignment, FileList, Output, Phase, Piece, Place, RequestId, Submission
+from hagoop.jobs import (
+    Assignment,
+    FileList,
+    Output,
+    Phase,
+    Piece,
+    Place,
+    Program,
+    RequestId,
+    Submission,
+)
 from hagoop.keys import Order
 from hagoop.merging import MERGE_RUNS, merge_groups
 from hagoop.ranges import Range
 from hagoop.runs import TRAILER_BYTES, RunIndex, footer_place, read_index
 from hagoop.slices import cut_slice
+from hagoop.step_inputs import StepInputs
 
 LEAST_CELLS = 256
 """Into how many cells a small output is cut, as far as its index allows."""
@@ -33,11 +44,16 @@ class Run:
 
 @frozen
 class NextPhase:
-    """What begins now; ``cumulative`` are the weights before each of its positions."""
+    """What begins now.
+
+    :param cumulative: the weights before each of its positions; None: its lines are still to be counted.
+    :param reads: what it reads.
+    """
 
     phase: Phase
     round: int
-    cumulative: tuple[int, ...]
+    cumulative: tuple[int, ...] | None
+    reads: tuple[Output, ...]
 
 
 @define(eq=False)
@@ -47,8 +63,10 @@ class RequestData:
     Commits of a phase whose output is the answer are stored on the shelf of that name, all others on
     the shelf of runs, which is cleared when the request ends.
 
-    :ivar round: how many rounds of merges have ended.
+    :ivar round: how many rounds of merges have ended, in all steps.
     :ivar wanted: the phase that the runs are merged for.
+    :ivar step: the step that runs, from 0; ``program`` is its program.
+    :ivar printed: what the step before has printed, as long as it is this one's input.
     """
 
     id: RequestId
@@ -63,7 +81,13 @@ class RequestData:
     groups: list[Range] = field(factory=list)
     cells: Cells = field(factory=lambda: Cells((), (0,)))
     replaced: list[Place] = field(factory=list)
+    step: int = 0
+    program: Program = field(init=False)
+    printed: StepInputs | None = None
     _indexes: dict[Place, RunIndex] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.program = self.submission.program
 
     @property
     def answer_shelf(self) -> RequestId:
@@ -77,7 +101,11 @@ class RequestData:
 
     def is_answer(self, phase: Phase) -> bool:
         """Whether what a phase prints is the answer."""
-        return phase is self.submission.program.last_phase
+        return phase is self.program.last_phase and self.step == self.submission.steps - 1
+
+    def prints_runs(self, phase: Phase) -> bool:
+        """Whether what a phase prints is sorted, to be merged; else it is the step's answer."""
+        return phase is not self.program.last_phase
 
     def shelf(self, phase: Phase) -> RequestId:
         """Where outputs of a phase are kept and recorded."""
@@ -104,10 +132,35 @@ class RequestData:
         if phase is Phase.MERGE:
             outputs = self._replace_merged(outputs)
             self.round += 1
-        elif phase is Phase.REDUCE:
-            self.replaced += [each.output.place for each in self.runs if each.output.place]
+        else:
+            self._replace_read(phase)
+        if phase is self.program.last_phase:
+            # A step that has printed nothing is followed by nothing.
+            return self.enter(self.step + 1, outputs) if any(each.place for each in outputs) else None
+        if phase is Phase.REDUCE:
             self.wanted = Phase.SORT
         return self.proceed(outputs)
+
+    def _replace_read(self, phase: Phase) -> None:
+        """What a phase has read is not needed any more."""
+        if phase is not Phase.MAP:
+            self.replaced += [each.output.place for each in self.runs if each.output.place]
+        elif self.printed is not None:
+            self.replaced += self.printed.parts
+            self.printed = None
+
+    def be_at(self, step: int) -> None:
+        """Another step's program runs from now on."""
+        self.step, self.program = step, self.submission.step(step)
+        # What still reads the old ones must not see them change.
+        self.wanted, self.runs, self._indexes = Phase.REDUCE, [], {}
+
+    def enter(self, step: int, outputs: Sequence[Output]) -> NextPhase:
+        """A step after the first, which reads what the one before has printed."""
+        self.be_at(step)
+        parts = [each.place for each in outputs if each.place is not None]
+        self.inputs = self.printed = StepInputs(f"answer of step {step}", parts, self.spool)
+        return NextPhase(Phase.MAP, step, None, tuple(outputs))
 
     def proceed(self, runs: Sequence[Output]) -> NextPhase | None:
         """What follows from these runs: merging while there are too many, then what is wanted.  Blocks.
@@ -115,16 +168,17 @@ class RequestData:
         The same runs give the same groups and cells, also after a restart.
         """
         self.runs = [self._run(each) for each in runs if each.place is not None]
+        reads = tuple(each.output for each in self.runs)
         sizes = [each.index.raw_bytes for each in self.runs]
         self.groups = merge_groups(sizes, self.most_runs)
         if self.groups:
             weights = [sum(sizes[group.start : group.end]) for group in self.groups]
-            return NextPhase(Phase.MERGE, self.round, _accumulate(weights))
+            return NextPhase(Phase.MERGE, self.round, _accumulate(weights), reads)
         # Small outputs are cut finely too: reducers may be slow.
         self.cells = self._cut(max(1, min(CELL_BYTES, sum(sizes) // LEAST_CELLS)))
         if not self.cells.bounds:
             return None
-        return NextPhase(self.wanted, 0, self.cells.weights)
+        return NextPhase(self.wanted, self.step, self.cells.weights, reads)
 
     def _cut(self, cell_bytes: int) -> Cells:
         cells = cut_cells([each.index for each in self.runs], cell_bytes)
@@ -133,7 +187,7 @@ class RequestData:
 
     @property
     def _order(self) -> Order:
-        return self.submission.program.order
+        return self.program.order
 
     def _run(self, output: Output) -> Run:
         place = output.place
@@ -170,24 +224,25 @@ class RequestData:
         return tuple(self.inputs.pieces(start, end)) if phase is Phase.MAP else ()
 
     def stream(self, assignment: Assignment) -> Iterator[bytes]:
-        """The bytes of an assignment: a line of JSON, then lines (map) or frames.  Blocks."""
-        if assignment.phase is Phase.MAP:
-            return self._lines(assignment)
-        return self._slices(assignment)
+        """The bytes of an assignment: a line of JSON, then lines (map) or frames.  Blocks.
+
+        :raises TransferFailed: it is of a step that is over.
+        """
+        self._check_step(assignment)
+        is_map = assignment.phase is Phase.MAP
+        yield from _lines(self.inputs, assignment) if is_map else self._slices(assignment)
 
     def files(self, assignment: Assignment) -> Iterator[bytes]:
-        """The files with a map assignment's lines, if all are in place: a line of JSON.  Blocks."""
-        pieces = self.pieces(assignment.phase, assignment.start, assignment.end)
-        files = tuple(each for each in map(self.inputs.found, pieces) if each is not None)
-        shared = len(files) == len(pieces)
-        yield wire.encode(FileList(pieces, files) if shared else FileList((), ())) + b"\n"
+        """The files with a map assignment's lines, if all are in place: a line of JSON.  Blocks.
 
-    def _lines(self, assignment: Assignment) -> Iterator[bytes]:
-        pieces = self.pieces(assignment.phase, assignment.start, assignment.end)
-        yield wire.encode({"pieces": [wire.to_plain(each) for each in pieces]}) + b"\n"
-        for piece in pieces:
-            with self.inputs.open(piece) as file:
-                yield from _read(file, piece)
+        :raises TransferFailed: as for ``stream``.
+        """
+        self._check_step(assignment)
+        yield wire.encode(_files(self.inputs, assignment)) + b"\n"
+
+    def _check_step(self, assignment: Assignment) -> None:
+        if assignment.phase is not Phase.MERGE and assignment.round != self.step:
+            raise TransferFailed(f"step {assignment.round + 1} of {self.id} is over")
 
     def _slices(self, assignment: Assignment) -> Iterator[bytes]:
         if assignment.phase is Phase.MERGE:
@@ -207,6 +262,21 @@ class RequestData:
             with self.spool.open(run.output.place) as file:
                 yield from cut_slice(file, run.index, low, high, self._order)
         yield END_FRAME
+
+
+def _files(inputs: IInputs, assignment: Assignment) -> FileList:
+    is_map = assignment.phase is Phase.MAP
+    pieces = tuple(inputs.pieces(assignment.start, assignment.end)) if is_map else ()
+    files = tuple(each for each in map(inputs.found, pieces) if each is not None)
+    return FileList(pieces, files) if len(files) == len(pieces) else FileList((), ())
+
+
+def _lines(inputs: IInputs, assignment: Assignment) -> Iterator[bytes]:
+    pieces = inputs.pieces(assignment.start, assignment.end)
+    yield wire.encode({"pieces": [wire.to_plain(each) for each in pieces]}) + b"\n"
+    for piece in pieces:
+        with inputs.open(piece) as file:
+            yield from _read(file, piece)
 
 
 def _read(file: BinaryIO, piece: Piece) -> Iterator[bytes]:

@@ -40,6 +40,21 @@ class Story:
         return [wire.from_plain(Output, each["output"]) for each in wanted]
 
     @property
+    def step(self) -> int:
+        """The step that runs, or ran last, from 0."""
+        return _step(self.phase) if self.phase is not None else 0
+
+    @property
+    def maps(self) -> bool:
+        """Whether a step's map phase runs, or ran last."""
+        return self.phase is None or self.phase["phase"] == Phase.MAP
+
+    @property
+    def reads(self) -> tuple[Output, ...]:
+        """What the phase reads, after the first."""
+        return () if self.phase is None else wire.from_plain(tuple[Output, ...], self.phase["runs"])
+
+    @property
     def shelves(self) -> list[RequestId]:
         """What the spool still keeps for it."""
         runs = [] if self.ended is not None else [RequestId(f"{self.request}.runs")]
@@ -60,7 +75,7 @@ class Story:
             return []
         named = [wire.from_plain(Output, each["output"]) for each in self.commits]
         if self.phase is not None:
-            named += wire.from_plain(tuple[Output, ...], self.phase["runs"])
+            named += self.reads
         bundles = wire.from_plain(tuple[Place, ...], self.submitted["inputs"]["bundles"])
         return [*bundles, *(each.place for each in named if each.place is not None)]
 
@@ -90,20 +105,34 @@ def restore(docket: Docket, stories: Iterable[Story]) -> None:
             docket.found_forgotten(story.request)
             continue
         docket.admit(story.request, story.submitted)
-        _count(docket.ledger, story)
         data = docket.data[story.request]
+        _take_up_step(docket, data, story)
+        _count(docket.ledger, story)
         if story.ended is not None:
             _restore_ended(docket, data, story)
-        elif story.phase is None:
+        elif story.maps:
             _restore_map(docket, data, story)
         else:
             _restore_later(docket, data, story)
 
 
+def _take_up_step(docket: Docket, data: RequestData, story: Story) -> None:
+    if story.phase is None:
+        return
+    data.round = story.phase["round"]
+    if story.step == 0:
+        return
+    if story.maps and story.ended is None:
+        data.enter(story.step, story.reads)
+    else:
+        data.be_at(story.step)
+    docket.enter_step(story.request)
+
+
 def _count(ledger: Ledger, story: Story) -> None:
     account = ledger.requests[story.request]
     facts = [story.ended] if story.ended is not None else story.commits
-    account.commits = len(story.commits)
+    account.commits = sum(_step(each) == story.step for each in story.commits)
     for each in facts:
         account.add_counters(wire.from_plain(tuple[Counter, ...], each["counters"]))
 
@@ -111,23 +140,24 @@ def _count(ledger: Ledger, story: Story) -> None:
 def _restore_ended(docket: Docket, data: RequestData, story: Story) -> None:
     if story.ended is None:
         return
-    for each in story.outputs(data.submission.program.last_phase, 0):
+    last = data.program.last_phase
+    for each in story.outputs(last, data.step) if data.is_answer(last) else ():
         data.answer.add(each)
     docket.ledger.request_ended(story.request, State(story.ended["state"]), story.ended["message"])
     docket.found_ended(story.request, story.ended)
 
 
 def _restore_map(docket: Docket, data: RequestData, story: Story) -> None:
-    progress = docket.ledger.phase_began(story.request, Phase.MAP, 0, None)
-    _restore_outputs(data, progress, story.outputs(Phase.MAP, 0))
+    progress = docket.ledger.phase_began(story.request, Phase.MAP, data.step, None)
+    _restore_outputs(data, progress, story.outputs(Phase.MAP, data.step))
     docket.begin(story.request)
 
 
 def _restore_later(docket: Docket, data: RequestData, story: Story) -> None:
     if story.phase is None:
         return
-    data.round, data.wanted = story.phase["round"], Phase(story.phase["wanted"])
-    following = data.proceed(wire.from_plain(tuple[Output, ...], story.phase["runs"]))
+    data.wanted = Phase(story.phase["wanted"])
+    following = data.proceed(story.reads)
     if following is None:
         log.error("request {request} has a phase without work", request=story.request)
         return
@@ -143,3 +173,9 @@ def _restore_outputs(data: RequestData, progress: Progress, outputs: Iterable[Ou
         progress.restore(each)
         if data.is_answer(progress.phase):
             data.answer.add(each)
+
+
+def _step(fact: Fact) -> int:
+    """The step that a phase or a commit is of; there were times without steps."""
+    step: int = fact.get("step", 0)
+    return step

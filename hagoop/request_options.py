@@ -9,6 +9,7 @@ from twisted.python.usage import Options, UsageError
 
 from hagoop.common_options import STDOUT, CommonOptions, print_version, value_of
 from hagoop.run_options import Running, RunOptions, running_of
+from hagoop.step_options import add_steps, split_steps
 
 COMMANDS = ("run", "list", "status", "wait", "answer", "cancel", "forget", "workers")
 HADOOP = {
@@ -109,11 +110,12 @@ def parse(words: Sequence[str], folder: Path) -> Call:
             f"'{words[0]}' is not a command; did you mean: hagoop-request run {words[0]} ..."
         )
     options = _AllOptions()
-    options.parseOptions(_translate(words))
+    first, *later = split_steps(_translate(words))
+    options.parseOptions(first)
     # Twisted sets the second only where the first is given.
     command, given = options.subCommand, getattr(options, "subOptions", None)
     if isinstance(given, RunOptions):
-        return running_of(given, folder)
+        return add_steps(running_of(given, folder), given, later, folder)
     if not isinstance(given, _RequestOptions):
         raise UsageError(f"hagoop-request needs a command: {', '.join(COMMANDS)}")
     return _following(str(command), given)

@@ -11,6 +11,7 @@ from hagoop.jobs import (
     Finished,
     Output,
     Phase,
+    Program,
     RequestId,
     State,
     Submission,
@@ -29,9 +30,11 @@ class Request:
     """A request's account.
 
     :ivar progress: the phase that runs; None between phases.
-    :ivar outputs: of each finished phase, the last one last; those of a phase in order.
+    :ivar step: the step that runs, from 0; ``program`` is its program.
+    :ivar outputs: of each finished phase of the step, the last one last; those of a phase in order.
     :ivar unfit: workers that lack its program, and how they said so.
     :ivar leases: how many are out.
+    :ivar commits: how many there were in the step.
     """
 
     id: RequestId
@@ -49,11 +52,24 @@ class Request:
     leases: int = 0
     failures: int = 0
     commits: int = 0
+    step: int = 0
+    program: Program = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.program = self.submission.program
+
+    def begin_step(self, step: int) -> None:
+        """Another program runs from now on: what was seen of the one before says nothing of it."""
+        self.step, self.program = step, self.submission.step(step)
+        self.commits = 0
+        self.outputs.clear()
+        self.unfit.clear()
+        self.paces.clear()
 
     @property
     def program_attempts(self) -> int:
         """How often its program may fail on the same lines."""
-        return self.submission.program.attempts
+        return self.program.attempts
 
     def pace(self, worker: WorkerId, phase: Phase) -> Pace:
         """The worker's speed on this phase, to be added to."""

@@ -24,6 +24,7 @@ PROGRAMS = ("mapper", "combiner", "reducer")
 class Running:
     """``run``.
 
+    :param then: the programs of the steps after the first.
     :param servers: endpoint strings, tried in turn; None: on this machine, by ``workers`` workers.
     :param where: the servers as the user named them.
     """
@@ -40,19 +41,23 @@ class Running:
     json: bool
     quiet: bool
     label: str
+    then: tuple[Program, ...] = ()
 
 
 class RunOptions(CommonOptions):
     """``run``."""
 
+    before_program: ClassVar[str] = "run"
     synopsis = (
         "Usage: hagoop-request run INPUT... (--mapper CMD [--reducer CMD] | --binary PATH) [options]\n"
+        "                [--then (--mapper CMD [--reducer CMD] | --binary PATH) [options]]...\n"
         "       hagoop-request HOST:PORT DIRECTORY ANSWER BINARY"
     )
     longdesc = (
         "INPUT is a file or folder, server:PATH below an --input-root of the server, or - for stdin. "
         "CMD is any program that reads lines and prints lines; the key of a line is what stands before "
-        "its first TAB, or --key-fields N and --separator C say what else."
+        "its first TAB, or --key-fields N and --separator C say what else. What stands after --then "
+        "reads what is printed before it."
     )
     optParameters: ClassVar[list[list[object]]] = [
         ["output", "o", STDOUT, "File for the answer; - is stdout"],
@@ -109,7 +114,8 @@ class RunOptions(CommonOptions):
         if self["binary"] is not None and streaming:
             raise UsageError(f"--binary is the whole program: leave --{streaming[0]} out")
         if self["binary"] is None and not {"mapper", "reducer"}.intersection(streaming):
-            raise UsageError("run needs a --mapper or a --reducer, or both, or a --binary")
+            needy = self.before_program
+            raise UsageError(f"{needy} needs a --mapper or a --reducer, or both, or a --binary")
         if self["combiner"] is not None and self["reducer"] is None:
             raise UsageError("--combiner needs a --reducer: without one nothing is sorted")
         check_order(self)
@@ -136,7 +142,8 @@ class RunOptions(CommonOptions):
         return found
 
 
-def running_of(given: RunOptions, folder: Path) -> Running:
+def program_of(given: RunOptions, folder: Path) -> tuple[Program, dict[str, Path]]:
+    """A program, and the files to ship with it."""
     binary: str | None = None
     files: dict[str, Path] = {}
     if given["binary"] is not None:
@@ -154,11 +161,17 @@ def running_of(given: RunOptions, folder: Path) -> Running:
         separator=separator(given),
         secondary_sort=bool(given["secondary-sort"]),
     )
+    return program, files | _files(given, folder)
+
+
+def running_of(given: RunOptions, folder: Path) -> Running:
+    """What a command line asks for."""
+    program, files = program_of(given, folder)
     workers = int(given.number("workers", int, 1)) if given["workers"] else processor_count()
     return Running(
         inputs=given.words,
         program=program,
-        files=tuple((files | _files(given, folder)).items()),
+        files=tuple(files.items()),
         output=given["output"],
         servers=None if given["local"] else given.servers,
         where="this machine" if given["local"] else given.where,
@@ -167,8 +180,14 @@ def running_of(given: RunOptions, folder: Path) -> Running:
         force=bool(given["force"]),
         json=bool(given["json"]),
         quiet=bool(given["quiet"]),
-        label=" | ".join(filter(None, map(given.get, ("mapper", "reducer", "binary"))))[:200],
+        label=label_of(given),
     )
+
+
+def label_of(*steps: RunOptions) -> str:
+    """What a request's programs are called in lists."""
+    words = [each[name] for each in steps for name in ("mapper", "reducer", "binary")]
+    return " | ".join(filter(None, words))[:200]
 
 
 def _command(given: RunOptions, name: str, folder: Path) -> str | None:

@@ -204,7 +204,7 @@ class Scheduler:
             weight=lease.open_weight,
             commit_seconds=lease.commit_seconds,
             attempt=len(history.failed_by) if history else 0,
-            program=lease.request.submission.program,
+            program=lease.request.program,
             grant="",
             output_bytes=OUTPUT_BYTES,
         )
@@ -276,7 +276,7 @@ class Scheduler:
         if (arrived.size, arrived.digest) != (job.size, job.digest):
             self._drop(arrived)
             raise BadMessage("a job's bytes are not those that it announced")
-        if data.is_answer(job.phase):
+        if not data.prints_runs(job.phase):
             return None
         try:
             return data.check_run(arrived)
@@ -426,4 +426,7 @@ def _lines_in_hand(lease: Lease) -> int:
 
 
 def _doing(lease: Lease) -> str:
-    return f"{lease.request.id} {lease.progress.phase} {lease.stretch.front}-{lease.stretch.end}"
+    request, stretch = lease.request, lease.stretch
+    step = request.submission.step_name(request.step)
+    names = request.id, step, lease.progress.phase, f"{stretch.front}-{stretch.end}"
+    return " ".join(filter(None, names))

@@ -12,12 +12,17 @@ MOST_NAMES = 5
 
 
 def program_broken(data: RequestData, broken: ProgramBroken) -> str:
-    """``the mapper failed 4 times on a.txt, lines 3-4: it ended with exit status 1; it said: ...``"""
+    """``the mapper failed 4 times on a.txt, lines 3-4: it ended with exit status 1; it said: ...``
+
+    With several steps ``the mapper of step 1 of 2 failed ...``.
+    """
     failure = broken.failure
     times = "once" if broken.attempts == 1 else f"{broken.attempts} times"
     place = _place(data, broken.phase, failure)
     said = _last_words(failure.log)
-    return f"the {_role(broken.phase)} failed {times} on {place}: {failure.message}{said}"
+    name = data.submission.step_name(data.step)
+    step = f" of {name}" if name else ""
+    return f"the {_role(broken.phase)}{step} failed {times} on {place}: {failure.message}{said}"
 
 
 def nobody_fit(ledger: Ledger, request: RequestId) -> str:
@@ -28,7 +33,9 @@ def nobody_fit(ledger: Ledger, request: RequestId) -> str:
         if worker in names:
             causes.setdefault(cause, []).append(names[worker])
     told = "; ".join(f"{cause} ({_names(found)})" for cause, found in causes.items())
-    return f"no connected worker can run this: {told}"
+    account = ledger.requests[request]
+    step = account.submission.step_name(account.step) or "this"
+    return f"no connected worker can run {step}: {told}"
 
 
 def _names(names: list[str]) -> str:
@@ -50,7 +57,8 @@ def _place(data: RequestData, phase: Phase, failure: Failure) -> str:
         return f"lines {failure.start + 1}-{failure.end} of the input"
     last = first.file_line + first.end - first.start
     lines = f"line {last}" if last == first.file_line + 1 else f"lines {first.file_line + 1}-{last}"
-    return f"{first.name}, {lines}"
+    name = first.name if data.printed is None else f"the {first.name}"
+    return f"{name}, {lines}"
 
 
 def _keys(data: RequestData, failure: Failure) -> str:

@@ -69,7 +69,7 @@ class Lines:
         if self.waits and not status.workers and status.state is State.RUNNING and not self._warned:
             self._warned = True
             _print(f"{self.request}: {NO_WORKERS}")
-        told = status.phase, status.workers, status.failures
+        told = status.step, status.phase, status.workers, status.failures
         if told == self._told and status.age_seconds < self._next:
             return
         first, self._told = not self._told, told
@@ -127,11 +127,12 @@ def make_progress(request: str, *, quiet: bool, waits: bool) -> Progress:
 
 
 def _overall(status: RequestStatus) -> float:
-    """Map is the first half, reduce the second; merges and sorts are neither."""
+    """Of each step map is the first half, reduce the second; merges and sorts are neither."""
     if status.state is State.DONE:
         return 1.0
     begun = {Phase.MAP: 0.0, Phase.MERGE: 0.5, Phase.REDUCE: 0.5, Phase.SORT: 1.0}[status.phase]
-    return begun + 0.5 * status.done * (status.phase in (Phase.MAP, Phase.REDUCE))
+    within = begun + 0.5 * status.done * (status.phase in (Phase.MAP, Phase.REDUCE))
+    return (status.step - 1 + within) / status.steps
 
 
 def _details(status: RequestStatus) -> str:
@@ -139,7 +140,8 @@ def _details(status: RequestStatus) -> str:
     left = f", {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
     said = f", {clean(status.status)}" if status.status else ""
     workers = f"{status.working} of {status.workers} workers"
-    return f"{status.id} {status.phase}, {workers}{failures}{left}{said}"
+    step = f"step {status.step} of {status.steps}, " if status.steps > 1 else ""
+    return f"{status.id} {step}{status.phase}, {workers}{failures}{left}{said}"
 
 
 def _line(request: str, status: RequestStatus) -> str:

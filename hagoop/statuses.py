@@ -45,6 +45,8 @@ def status_of(
         counters=counters_of(account),
         answer_bytes=size,
         answer_digest=digest,
+        step=account.step + 1,
+        steps=account.submission.steps,
     )
     if len(wire.encode(shown)) > STATUS_BYTES:
         shown = evolve(shown, counters=(), log="")

@@ -106,7 +106,7 @@ class Worker:
     link: WorkerLink | None = None
     works: dict[AssignmentId, Work] = field(factory=dict)
     _unbegun: dict[AssignmentId, int] = field(factory=dict)
-    _sizers: dict[tuple[RequestId, Phase], JobSizer] = field(factory=dict)
+    _sizers: dict[tuple[RequestId, Phase, int], JobSizer] = field(factory=dict)
     _programs: dict[RequestId, set[str]] = field(factory=dict)
     _back: list["Deferred[None]"] = field(factory=list)
     _slots: list["Deferred[None]"] = field(factory=list)
@@ -304,7 +304,8 @@ class Worker:
             return assignment
 
     def _begin(self, assignment: Assignment) -> Work:
-        key = assignment.request, assignment.phase
+        # Another round may be another step, of another program.
+        key = assignment.request, assignment.phase, assignment.round
         sizer = self._sizers.setdefault(key, JobSizer())
         self._programs[assignment.request] = {each.digest for each in assignment.program.files}
         work = Work(assignment, self.bench, self, self.reactor, sizer)
@@ -350,8 +351,7 @@ class Worker:
 
     def forget(self, request: RequestId) -> None:
         """``Forget``."""
-        for phase in Phase:
-            self._sizers.pop((request, phase), None)
+        self._sizers = {key: sizer for key, sizer in self._sizers.items() if key[0] != request}
         if self._programs.pop(request, None):
             self.bench.forget_programs(set().union(*self._programs.values()))
 

@@ -31,12 +31,12 @@ LAYERS = {
         answer_file answers arriving asking awake client containers delivery disk docket families feeding
         found grants in_place incoming inputs intake journal launching links memory_spool originals
         phases piecework process programs races reading recovery reports roles rows scheduler sentences
-        server sessions shipping showing sorting spool statuses stored transfer tuning verdicts web
-        workbench worker
+        server sessions shipping showing sorting spool statuses step_inputs stored transfer tuning
+        verdicts web workbench worker
     """,
     "composition": """
         common_options demo following local order_options request_options request_script
-        run_options server_tap simulate worker_tap
+        run_options server_tap simulate step_options worker_tap
     """,
 }
 """From the bottom, above the pure files; within a layer there are no cycles.

@@ -1,12 +1,16 @@
 """The promise: the bytes of the answer, whoever joined, died, hung, came back or answered late."""
 
+import json
 import os
 
+import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from world.machines import Temper
-from world.programs import MAPPERS, REDUCERS, Task
+from world.programs import MAPPERS, REDUCERS, Step, Task
 from world.scenario import Scenario, World
+
+from hagoop.keys import Order
 
 EXAMPLES = int(os.environ.get("HAGOOP_PROMISE_EXAMPLES", "60"))
 """How many worlds are tried; a night's worth is some thousands."""
@@ -33,13 +37,30 @@ def files(draw):
     return tuple(made)
 
 
+ORDERS = [
+    Order.BY_KEY, Order.BY_KEY, Order(2), Order(1, b" "), Order(3, b"o"), Order(1, by_value=True),
+    Order(2, b"a", by_value=True),
+]  # fmt: skip
+
+
+@st.composite
+def steps(draw):
+    """The programs of a step; without a reducer nothing is sorted."""
+    mapper, reducer = draw(st.sampled_from(list(MAPPERS))), draw(st.sampled_from([None, *REDUCERS]))
+    if reducer is None:
+        return Step(mapper)
+    order = draw(st.sampled_from(ORDERS))
+    # It joins what has the same key by TAB, and sorted it would be joined otherwise.
+    combines = reducer == "join" and order == Order.BY_KEY
+    return Step(mapper, reducer, draw(st.sampled_from([None, "join"])) if combines else None, order)
+
+
 @st.composite
 def tasks(draw):
     """A request."""
-    reducer = draw(st.sampled_from([None, *REDUCERS]))
-    combiner = draw(st.sampled_from([None, "join"])) if reducer == "join" else None
-    mapper = draw(st.sampled_from(list(MAPPERS)))
-    return Task(draw(files()), mapper, reducer, combiner, draw(st.integers(0, 9)) == 9)
+    most = draw(st.sampled_from([1, 1, 2, 3]))
+    made = tuple(draw(st.lists(steps(), min_size=most, max_size=most)))
+    return Task(draw(files()), made, draw(st.integers(0, 9)) == 9)
 
 
 tempers = st.builds(
@@ -96,7 +117,7 @@ def test_number_of_a_forgotten_request_is_not_given_again_after_a_restart():
 
 def test_runs_of_a_request_that_ended_just_before_a_crash_are_cleared():
     """The end was on disk, and nothing after it was done."""
-    world = World(Scenario((Task((("a", b"x\ny\n"),), None, "echo"),), (), seed=0, steady=True))
+    world = World(Scenario((Task((("a", b"x\ny\n"),), (Step(None, "echo"),)),), (), seed=0, steady=True))
     while not world.disk.ends:
         world.step()
     assert "r1.runs" in world.disk.spool.shelves
@@ -104,3 +125,47 @@ def test_runs_of_a_request_that_ended_just_before_a_crash_are_cleared():
     world.drain()
     assert set(world.disk.spool.shelves) == {"r1"}
     assert {stream for stream, _, _ in world.disk.memory.facts} == {"r1"}
+
+
+def step_until(world, condition):
+    """Let happen what happens, for a while."""
+    while not condition():
+        assert world.clock.seconds() < 100
+        world.step()
+
+
+def begun(world, step, phase):
+    """Whether the disk says that a phase of a step has begun."""
+    facts = [json.loads(body) for _, kind, body in world.disk.memory.facts if kind == "phase"]
+    return any((each["step"], each["phase"]) == (step, phase) for each in facts)
+
+
+LETTERS = b"".join(b"%d a\tb %d\n" % (number % 7, number) for number in range(40))
+THREE = (Step("words", "join"), Step("thin", "twice", order=Order(2)), Step(None, "echo"))
+
+
+@pytest.mark.parametrize("phase", ["map", "reduce"])
+@pytest.mark.parametrize("steps", [1, 2])
+def test_server_that_crashes_in_a_later_step_goes_on_there(steps, phase):
+    """Just begun, with nothing but what the journal names; what the step has read is gone in time."""
+    world = World(Scenario((Task((("a", LETTERS),), THREE),), (), seed=1, steady=True))
+    step_until(world, lambda: begun(world, steps, phase))
+    world.crash()
+    account = world.server.ledger.requests["r1"]
+    status = world.server.docket.status(account)
+    assert (status.step, status.steps, status.phase) == (steps + 1, 3, phase)
+    assert account.program == account.submission.step(steps)
+    world.run()
+
+
+def test_what_a_step_has_read_is_dropped_when_the_next_phase_begins():
+    """The spool holds what is still to be read, and no more."""
+    world = World(Scenario((Task((("a", LETTERS),), THREE),), (), seed=1, steady=True))
+    step_until(world, lambda: begun(world, 1, "map"))
+    data = world.server.docket.data["r1"]
+    parts = list(data.printed.parts)
+    step_until(world, lambda: begun(world, 1, "reduce") and not data.replaced)
+    kept = world.disk.spool._kept["r1.runs"]
+    assert parts
+    assert not any(each.path in kept for each in parts)
+    world.run()

@@ -1,6 +1,7 @@
 """What is said of a request that failed: what, where, and what to do."""
 
 import pytest
+from attrs import evolve
 from books import Books, submission
 from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
@@ -8,7 +9,7 @@ from twisted.internet.task import Clock
 from hagoop.answers import Answer
 from hagoop.cells import Cells
 from hagoop.inputs import MemoryInputs
-from hagoop.jobs import AssignmentId, Failure, Phase, Program, RequestId
+from hagoop.jobs import AssignmentId, Failure, Output, Phase, Program, RequestId
 from hagoop.leases import ProgramBroken
 from hagoop.memory_spool import MemorySpool
 from hagoop.phases import RequestData
@@ -71,6 +72,39 @@ def test_sentence_ends_with_the_programs_last_words() -> None:
     assert told(Phase.MAP, 0, 1, log="Traceback\n  Oh: 1\n\n").endswith("; it said: Oh: 1")
     assert told(Phase.MAP, 0, 1, log="x" * 999).endswith("; it said: " + "x" * 300)
     assert told(Phase.MAP, 0, 1, log=" \n").endswith("exit status 1")
+
+
+def test_step_is_named_where_there_are_several() -> None:
+    """And its input, which is no file of the user's."""
+    spool = MemorySpool(Clock())
+    arriving = spool.receive(4)
+    arriving.write(b"1\n2\n")
+    place, _ = spool.keep(RequestId("r1.runs"), arriving.finish())
+    several = evolve(submission(), then=(Program("cat", None), Program("sed p", None)))
+    data = RequestData(
+        R1, several, MemoryInputs(FILES), spool, Answer(spool, lambda work: succeed(work()))
+    )
+    failure = Failure(AssignmentId("1-1"), 1, 2, "PROGRAM_FAILED", "it ended", 1.0, "")
+    broken = ProgramBroken(R1, Phase.MAP, failure, 1)
+    said = program_broken(data, broken)
+    assert said == "the mapper of step 1 of 3 failed once on a.txt, line 2: it ended"
+    data.enter(1, [Output(0, 2, "", place)])
+    assert data.printed is not None
+    data.printed.count(lambda work: succeed(work()), lambda: None)
+    said = program_broken(data, broken)
+    assert said == "the mapper of step 2 of 3 failed once on the answer of step 1, line 2: it ended"
+
+
+def test_unfit_workers_are_told_with_their_step() -> None:
+    """Another step's program may be there."""
+    books = Books()
+    request = books.submit(lines=1)
+    request.submission = evolve(request.submission, then=(Program("cat", None),))
+    books.ledger.step_began(R1, 1)
+    session = books.join("lab")
+    request.unfit[books.ledger.fleet.sessions[session].worker] = "cat is not on this machine"
+    said = "no connected worker can run step 2 of 2: cat is not on this machine (lab)"
+    assert nobody_fit(books.ledger, R1) == said
 
 
 def test_unfit_workers_are_named_with_what_they_lack() -> None:

@@ -224,3 +224,23 @@ def test_bar_shows_and_is_wiped(capsys):
     bar.stop()
     bar.stop()
     assert capsys.readouterr().out == ""
+
+
+def test_step_is_shown_where_there_are_several(capsys):
+    """In lines and in status; each is its share of the whole."""
+    second = evolve(RUNNING, step=2, steps=4, age_seconds=10)
+    Lines("r1", waits=True).show(second)
+    assert capsys.readouterr().err == "r1: step 2 of 4, map, 2 of 3 workers, 25 %\n"
+    assert status_lines(capsys, second)[1] == "  r1 step 2 of 4, map, 2 of 3 workers, 25 % of map"
+    show_requests([second, evolve(second, phase=Phase.REDUCE)], as_json=False)
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert [" ".join(row[4:6]) for row in rows[2:]] == ["28 %", "41 %"]
+
+
+def test_another_step_is_news(capsys):
+    """As another phase is."""
+    lines = Lines("r1", waits=True)
+    for age, step in [(6, 1), (7, 1), (8, 2)]:
+        lines.show(evolve(RUNNING, age_seconds=age, step=step, steps=2))
+    said = capsys.readouterr().err.splitlines()
+    assert [each.partition(", map")[0] for each in said] == ["r1: step 1 of 2", "r1: step 2 of 2"]

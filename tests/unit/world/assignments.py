@@ -9,7 +9,7 @@ from attrs import frozen
 from hagoop import wire
 from hagoop.jobs import Assignment, Counter, Phase, Piece
 from hagoop.slices import SliceDecoder
-from world.programs import count_keys, key, lines_of, run_combiner, run_mapper, run_reducer
+from world.programs import count_keys, lines_of, run_combiner, run_mapper, run_reducer, sort_key
 
 
 class Failed(Exception):
@@ -46,9 +46,10 @@ class LineWork:
         program = self.assignment.program
         printed = run_mapper(program.mapper, mine)
         if program.sorts:
-            printed.sort(key=key)
+            printed.sort(key=sort_key(program.order))
         if program.combiner is not None:
-            printed = sorted(run_combiner(program.combiner, printed), key=key)
+            combined = run_combiner(program.combiner, printed)
+            printed = sorted(combined, key=sort_key(program.order))
         return Result(printed, (Counter("world", "lines", len(mine)),))
 
 
@@ -56,6 +57,7 @@ class LineWork:
 class MergeWork:
     """A merge assignment: one group of runs."""
 
+    assignment: Assignment
     slices: tuple[list[bytes], ...]
 
     def limit(self, start: int, end: int) -> int:
@@ -64,7 +66,7 @@ class MergeWork:
 
     def run(self, start: int, end: int) -> Result:
         """Merge, ties in the order of the runs."""
-        return Result(list(merge(*self.slices, key=key)), ())
+        return Result(list(merge(*self.slices, key=sort_key(self.assignment.program.order))), ())
 
 
 @frozen
@@ -84,14 +86,15 @@ class KeyWork:
         bound = self.bounds[at]
         if at == 0 or bound is None or at == len(self.bounds) - 1:
             return len(self.lines) if at else 0
-        return bisect_left(self.lines, bound, key=key)
+        return bisect_left(self.lines, bound, key=self.assignment.program.order.key_of)
 
     def run(self, start: int, end: int) -> Result:
         """Reduce."""
         mine = self.lines[self._find(start) : self._find(end)]
-        keys = count_keys(mine)
+        program = self.assignment.program
+        keys = count_keys(mine, program.order)
         counters = (Counter("world", "keys", keys),) if keys else ()
-        return Result(run_reducer(self.assignment.program.reducer, mine), counters)
+        return Result(run_reducer(program.reducer, mine, program.order), counters)
 
 
 def read_work(assignment: Assignment, data: bytes) -> LineWork | MergeWork | KeyWork:
@@ -102,9 +105,10 @@ def read_work(assignment: Assignment, data: bytes) -> LineWork | MergeWork | Key
         return LineWork(assignment, tuple(_read_pieces(header, body)))
     slices = _read_slices(header["slices"], body)
     if assignment.phase is Phase.MERGE:
-        return MergeWork(slices)
+        return MergeWork(assignment, slices)
     bounds = tuple(each if each is None else each.encode("latin-1") for each in header["bounds"])
-    return KeyWork(assignment, bounds, list(merge(*slices, key=key)))
+    lines = list(merge(*slices, key=sort_key(assignment.program.order)))
+    return KeyWork(assignment, bounds, lines)
 
 
 def _read_pieces(header, body):

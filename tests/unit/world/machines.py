@@ -14,10 +14,10 @@ from hagoop.jobs import (
     Failure,
     Finished,
     Held,
-    Phase,
     Seen,
     Stop,
 )
+from hagoop.keys import Order
 from hagoop.runs import RunWriter
 from world.assignments import Failed, KeyWork, LineWork, MergeWork, Result, read_work
 from world.peers import Peer
@@ -358,8 +358,8 @@ class Machine:
     def _pack(self, work: Work, start: int, stop: int, result: Result) -> tuple[Finished, bytes]:
         it, lines = work.assignment, result.lines
         data = b"".join(lines)
-        if data and it.program.sorts and it.phase is not Phase.REDUCE:
-            data = self._write_run(lines)
+        if data and it.phase is not it.program.last_phase:
+            data = self._write_run(lines, it.program.order)
         job = Finished(
             id=work.id,
             request=it.request,
@@ -376,9 +376,12 @@ class Machine:
         )
         return job, data
 
-    def _write_run(self, lines: list[bytes]) -> bytes:
-        block, bound, entries = self.random.choice(BLOCKS)
-        writer = RunWriter(block_bytes=block, bound_bytes=bound, index_entries=entries)
+    def _write_run(self, lines: list[bytes], order: Order) -> bytes:
+        # Of other keys the least blocks would not hold enough to be compared with all bounds.
+        block, bound, entries = self.random.choice(BLOCKS if order == Order.BY_KEY else BLOCKS[1:2])
+        writer = RunWriter(
+            order=order, block_bytes=block, bound_bytes=bound, index_entries=entries
+        )
         return writer.write(b"".join(lines)) + writer.finish()
 
     async def _commit(self, work: Work, job: Finished, data: bytes) -> None:
@@ -432,7 +435,7 @@ class Machine:
 
     def _lie(self, job: Finished, arrived: Any) -> Finished:
         """Announce damaged bytes as what was promised, or, if the format tells, as they are."""
-        run = job.phase is not Phase.REDUCE and self.world.sorts(job.request)
+        run = self.world.prints_runs(job)
         if arrived is None or not run or self.random.random() < 0.5:
             return evolve(job, size=job.size + 1)
         return evolve(job, size=arrived.size, digest=arrived.digest)

@@ -6,7 +6,11 @@ from itertools import groupby
 
 from attrs import frozen
 
+from hagoop.jobs import Program
+from hagoop.keys import Order
+
 Lines = list[bytes]
+BY_KEY = Order.BY_KEY
 
 
 def key(line: bytes) -> bytes:
@@ -85,9 +89,14 @@ def run_mapper(name: str | None, lines: Sequence[bytes]) -> Lines:
     return [made for line in lines for made in MAPPERS[name](line)]
 
 
-def run_reducer(name: str, lines: Sequence[bytes]) -> Lines:
+def sort_key(order: Order) -> Callable[[bytes], tuple[bytes, bytes]]:
+    """What lines are compared by, where the sort is stable."""
+    return lambda line: (order.key_of(line), line[:-1] if order.by_value else b"")
+
+
+def run_reducer(name: str, lines: Sequence[bytes], order: Order) -> Lines:
     """What a reducer prints for the lines of some keys."""
-    groups = [list(group) for _, group in groupby(lines, key)]
+    groups = [list(group) for _, group in groupby(lines, order.key_of)]
     return [made for group in groups for made in REDUCERS[name](group)]
 
 
@@ -97,9 +106,9 @@ def run_combiner(name: str, lines: Sequence[bytes]) -> Lines:
     return [made for group in reversed(groups) for made in REDUCERS[name](group)]
 
 
-def count_keys(lines: Sequence[bytes]) -> int:
+def count_keys(lines: Sequence[bytes], order: Order) -> int:
     """How many keys there are."""
-    return sum(1 for _ in groupby(lines, key))
+    return sum(1 for _ in groupby(lines, order.key_of))
 
 
 def lines_of(data: bytes) -> Lines:
@@ -111,6 +120,36 @@ def lines_of(data: bytes) -> Lines:
 
 
 @frozen
+class Step:
+    """The programs of one step."""
+
+    mapper: str | None = None
+    reducer: str | None = None
+    combiner: str | None = None
+    order: Order = BY_KEY
+
+    @property
+    def program(self) -> Program:
+        """As it is submitted."""
+        return Program(
+            self.mapper,
+            self.reducer,
+            self.combiner,
+            key_fields=self.order.fields,
+            separator=self.order.separator.decode("ascii"),
+            secondary_sort=self.order.by_value,
+        )
+
+    def run(self, lines: Lines) -> tuple[Lines, int]:
+        """What it prints for all lines, and how many keys there were."""
+        printed = run_mapper(self.mapper, lines)
+        if self.reducer is None:
+            return printed, 0
+        printed.sort(key=sort_key(self.order))
+        return run_reducer(self.reducer, printed, self.order), count_keys(printed, self.order)
+
+
+@frozen
 class Task:
     """One request: its input and programs.
 
@@ -118,9 +157,7 @@ class Task:
     """
 
     files: tuple[tuple[str, bytes], ...]
-    mapper: str | None = None
-    reducer: str | None = None
-    combiner: str | None = None
+    steps: tuple[Step, ...] = (Step(),)
     cancelled: bool = False
 
     @property
@@ -129,20 +166,20 @@ class Task:
         return [line for _, data in self.files for line in lines_of(data)]
 
     @property
-    def mapped(self) -> Lines:
-        """``lines(I) | M``, sorted if there is a reducer."""
-        printed = run_mapper(self.mapper, self.lines)
-        return printed if self.reducer is None else sorted(printed, key=key)
-
-    @property
     def answer(self) -> bytes:
         """What the promise says."""
-        mapped = self.mapped
-        return b"".join(mapped if self.reducer is None else run_reducer(self.reducer, mapped))
+        lines = self.lines
+        for step in self.steps:
+            lines, _ = step.run(lines)
+        return b"".join(lines)
 
     @property
     def counters(self) -> dict[tuple[str, str], int]:
         """What the programs count: lines mapped, keys reduced."""
-        keys = count_keys(self.mapped) if self.reducer is not None else 0
-        counts = {("world", "lines"): len(self.lines), ("world", "keys"): keys}
+        lines, mapped, reduced = self.lines, 0, 0
+        for step in self.steps:
+            mapped += len(lines)
+            lines, keys = step.run(lines)
+            reduced += keys
+        counts = {("world", "lines"): mapped, ("world", "keys"): reduced}
         return {name: amount for name, amount in counts.items() if amount}

@@ -12,7 +12,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure as TwistedFailure
 
 from hagoop.errors import SpoolFull, WorkerUnfit
-from hagoop.jobs import Failure, Program, RequestId, Source, State, Submission
+from hagoop.jobs import Failure, Finished, Phase, RequestId, Source, State, Submission
 from hagoop.ledger import BLAMED_KINDS
 from world.machines import Machine, Temper
 from world.programs import Task
@@ -157,10 +157,12 @@ class World:
         """Whether it has ever ended."""
         return request in self.disk.ends
 
-    def sorts(self, request: RequestId) -> bool:
-        """Whether its maps print runs."""
-        data = self.server.docket.data.get(request)
-        return data is not None and data.submission.program.sorts
+    def prints_runs(self, job: Finished) -> bool:
+        """Whether what a job printed is a sorted run."""
+        data = self.server.docket.data.get(job.request)
+        if data is None or job.phase is Phase.MERGE:
+            return data is not None
+        return data.submission.step(job.round).last_phase is not job.phase
 
     def broken(self, reason: TwistedFailure) -> None:
         """Something that must not happen."""
@@ -199,8 +201,8 @@ class World:
             return
         self._submitting.add(number)
         task = self.scenario.tasks[number]
-        program = Program(task.mapper, task.reducer, task.combiner)
-        submission = Submission(program, (Source("seen", str(number)),))
+        first, *then = [each.program for each in task.steps]
+        submission = Submission(first, (Source("seen", str(number)),), then=tuple(then))
         server = self.server
         submitted = Deferred.fromCoroutine(server.docket.submit(f"key-{number}", submission))
         submitted.addCallback(self._submitted, number)
