@@ -67,6 +67,9 @@ class Program:
     :param key_fields: a line's key is so many fields, or the whole line.
     :param separator: one byte, which ends a field.
     :param secondary_sort: whether the lines of one key are sorted too.
+    :param map_whole: the mapper is run once per file.
+    :param reduce_whole: the reducer is run once, over all keys.
+    :param combine_files: one run of the mapper may see lines of several files.
     """
 
     mapper: str | None
@@ -81,12 +84,17 @@ class Program:
     key_fields: int = field(default=1, validator=[ge(1), le(MOST_FIELDS)])
     separator: str = "\t"
     secondary_sort: bool = False
+    map_whole: bool = False
+    reduce_whole: bool = False
+    combine_files: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.binary is not None and (self.mapper, self.reducer, self.combiner) != (None, None, None):
             raise ValueError("a binary maps and reduces alone")
         if not is_separator(self.separator):
             raise ValueError("a separator is one ASCII character, and no newline")
+        if self.map_whole and self.combine_files:
+            raise ValueError("a run sees one whole file, or lines of several")
 
     @property
     def sorts(self) -> bool:

@@ -7,7 +7,7 @@ from attrs import define, field, frozen
 
 from hagoop import wire
 from hagoop.answers import CHUNK_BYTES, Answer
-from hagoop.cells import CELL_BYTES, Cells, cut_cells
+from hagoop.cells import CELL_BYTES, Cells, cut_cells, one_cell
 from hagoop.errors import BadMessage, NoSuchInput
 from hagoop.frames import END_FRAME
 from hagoop.interfaces import Arrived, IInputs, ISpool
@@ -127,6 +127,8 @@ class RequestData:
         return NextPhase(self.wanted, 0, self.cells.weights)
 
     def _cut(self, cell_bytes: int) -> Cells:
+        if self.submission.program.reduce_whole and self.wanted is Phase.REDUCE:
+            return one_cell([each.index for each in self.runs])
         cells = cut_cells([each.index for each in self.runs], cell_bytes)
         keys_count = self._order == Order.BY_LINE and self.wanted is Phase.REDUCE
         return cells.at_original_keys() if keys_count else cells

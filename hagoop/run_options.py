@@ -66,12 +66,14 @@ class RunOptions(CommonOptions):
         ["attempts", None, "4", "How often a program may fail on the same lines"],
         ["key-fields", None, None, "Of how many fields a line's key is [1]"],
         ["separator", None, None, "The byte that ends a field [TAB]"],
+        ["reduce-tasks", None, None, "0: no reducer; 1: --reduce-whole; any other number means nothing"],
     ]
     optFlags: ClassVar[list[list[object]]] = [
         ["local", None, "Run it on this machine, with a server of its own"],
         ["detach", None, "Print the id and leave"],
         ["force", None, "Replace an existing answer"],
         ["secondary-sort", None, "Sort the lines of one key too"],
+        ["reduce-whole", None, "Run the reducer once, over all keys"],
     ]
 
     def __init__(self) -> None:
@@ -96,6 +98,7 @@ class RunOptions(CommonOptions):
             raise UsageError("run needs an INPUT: a file, a folder, server:PATH, or - for stdin")
         if "" in self.words:
             raise UsageError("an INPUT is empty: perhaps a variable of the shell is not set")
+        self._count_reduce_tasks()
         self._check_programs()
         if self["workers"] is not None and not self["local"]:
             raise UsageError("--workers needs --local; elsewhere workers join by themselves")
@@ -113,6 +116,20 @@ class RunOptions(CommonOptions):
         if self["combiner"] is not None and self["reducer"] is None:
             raise UsageError("--combiner needs a --reducer: without one nothing is sorted")
         check_order(self)
+        if self["reduce-whole"] and self["reducer"] is None:
+            raise UsageError("--reduce-whole needs a --reducer, which it runs once over all keys")
+
+    def _count_reduce_tasks(self) -> None:
+        """As Hadoop does: without reduce tasks the reducer is left out, with one it sees all keys."""
+        if self["reduce-tasks"] is None:
+            return
+        count = self.number("reduce-tasks", int, 0)
+        if count == 0 and self["reduce-whole"]:
+            raise UsageError("--reduce-whole runs a reducer, and --reduce-tasks 0 leaves it out: choose")
+        if count == 0:
+            self["reducer"] = self["combiner"] = None
+        elif count == 1 and self["reducer"] is not None:
+            self["reduce-whole"] = 1
 
     def number(self, name: str, kind: Callable[[str], float], least: float) -> float:
         """A number that was given, at least so large."""
@@ -153,6 +170,7 @@ def running_of(given: RunOptions, folder: Path) -> Running:
         key_fields=key_fields(given),
         separator=separator(given),
         secondary_sort=bool(given["secondary-sort"]),
+        reduce_whole=bool(given["reduce-whole"]),
     )
     workers = int(given.number("workers", int, 1)) if given["workers"] else processor_count()
     return Running(

@@ -2,10 +2,11 @@
 
 import os
 
+import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from world.machines import Temper
-from world.programs import MAPPERS, REDUCERS, Task
+from world.programs import MAPPERS, REDUCERS, TOTAL, Task
 from world.scenario import Scenario, World
 
 EXAMPLES = int(os.environ.get("HAGOOP_PROMISE_EXAMPLES", "60"))
@@ -36,7 +37,7 @@ def files(draw):
 @st.composite
 def tasks(draw):
     """A request."""
-    reducer = draw(st.sampled_from([None, *REDUCERS]))
+    reducer = draw(st.sampled_from([None, TOTAL, *REDUCERS]))
     combiner = draw(st.sampled_from([None, "join"])) if reducer == "join" else None
     mapper = draw(st.sampled_from(list(MAPPERS)))
     return Task(draw(files()), mapper, reducer, combiner, draw(st.integers(0, 9)) == 9)
@@ -81,6 +82,21 @@ def test_answer_is_what_a_pipeline_would_print_whatever_happens(scenario):
     world = World(scenario)
     world.run()
     note(str(world.counts))
+
+
+BAD = Temper(seconds=0.2, slots=2, delay=0.01, trouble=0.1, kinds=tuple(KINDS))
+MANY = tuple((f"file-{number}", b"".join(b"k%d\tv\n" % n for n in range(50))) for number in range(4))
+
+
+def whole(task, seed):
+    """A world with bad machines and a crash, in which this is computed."""
+    return World(Scenario((task,), (BAD, BAD), seed, crashes=1, trouble_seconds=5.0))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_reducer_with_a_total_runs_once_over_all_keys(seed):
+    """Whatever happens, and also when runs were merged before."""
+    whole(Task(MANY, None, TOTAL), seed).run()
 
 
 def test_number_of_a_forgotten_request_is_not_given_again_after_a_restart():

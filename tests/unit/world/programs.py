@@ -6,6 +6,8 @@ from itertools import groupby
 
 from attrs import frozen
 
+from hagoop.jobs import Program
+
 Lines = list[bytes]
 
 
@@ -80,13 +82,27 @@ REDUCERS: dict[str, Callable[[Lines], Lines]] = {
 }  # fmt: skip
 
 
+# Impure ones, for whole runs.
+
+
+def total(lines: Lines) -> Lines:
+    """All lines, and at the end how many there were: right only for a whole run."""
+    return [*lines, b"total\t%d\n" % len(lines)]
+
+
+TOTAL = "total"
+"""As a reducer it must see all keys at once."""
+
+
 def run_mapper(name: str | None, lines: Sequence[bytes]) -> Lines:
     """What a mapper prints for some lines."""
     return [made for line in lines for made in MAPPERS[name](line)]
 
 
 def run_reducer(name: str, lines: Sequence[bytes]) -> Lines:
-    """What a reducer prints for the lines of some keys."""
+    """What a reducer prints for the lines of some keys; nothing is run on nothing."""
+    if name == TOTAL:
+        return total(list(lines)) if lines else []
     groups = [list(group) for _, group in groupby(lines, key)]
     return [made for group in groups for made in REDUCERS[name](group)]
 
@@ -122,6 +138,11 @@ class Task:
     reducer: str | None = None
     combiner: str | None = None
     cancelled: bool = False
+
+    @property
+    def program(self) -> Program:
+        """What is submitted."""
+        return Program(self.mapper, self.reducer, self.combiner, reduce_whole=self.reducer == TOTAL)
 
     @property
     def lines(self) -> Lines:

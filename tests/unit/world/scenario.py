@@ -12,7 +12,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure as TwistedFailure
 
 from hagoop.errors import SpoolFull, WorkerUnfit
-from hagoop.jobs import Failure, Program, RequestId, Source, State, Submission
+from hagoop.jobs import Failure, RequestId, Source, State, Submission
 from hagoop.ledger import BLAMED_KINDS
 from world.machines import Machine, Temper
 from world.programs import Task
@@ -199,8 +199,7 @@ class World:
             return
         self._submitting.add(number)
         task = self.scenario.tasks[number]
-        program = Program(task.mapper, task.reducer, task.combiner)
-        submission = Submission(program, (Source("seen", str(number)),))
+        submission = Submission(task.program, (Source("seen", str(number)),))
         server = self.server
         submitted = Deferred.fromCoroutine(server.docket.submit(f"key-{number}", submission))
         submitted.addCallback(self._submitted, number)
