@@ -115,6 +115,10 @@ class Program:
             return Phase.SORT
         return Phase.REDUCE if self.sorts else Phase.MAP
 
+    def has_whole_jobs(self, phase: Phase) -> bool:
+        """Whether jobs of a phase cannot be cut."""
+        return {Phase.MAP: self.map_whole, Phase.REDUCE: self.reduce_whole}.get(phase, False)
+
     def command(self, phase: Phase) -> str | None:
         """The streaming program of a phase; None: its lines stay as they are."""
         return {Phase.MAP: self.mapper, Phase.REDUCE: self.reducer}.get(phase)

@@ -73,6 +73,7 @@ class RunOptions(CommonOptions):
         ["detach", None, "Print the id and leave"],
         ["force", None, "Replace an existing answer"],
         ["secondary-sort", None, "Sort the lines of one key too"],
+        ["map-whole", None, "Run the mapper once per file"],
         ["reduce-whole", None, "Run the reducer once, over all keys"],
     ]
 
@@ -116,6 +117,8 @@ class RunOptions(CommonOptions):
         if self["combiner"] is not None and self["reducer"] is None:
             raise UsageError("--combiner needs a --reducer: without one nothing is sorted")
         check_order(self)
+        if self["map-whole"] and self["mapper"] is None:
+            raise UsageError("--map-whole needs a --mapper, which it runs once per file")
         if self["reduce-whole"] and self["reducer"] is None:
             raise UsageError("--reduce-whole needs a --reducer, which it runs once over all keys")
 
@@ -170,6 +173,7 @@ def running_of(given: RunOptions, folder: Path) -> Running:
         key_fields=key_fields(given),
         separator=separator(given),
         secondary_sort=bool(given["secondary-sort"]),
+        map_whole=bool(given["map-whole"]),
         reduce_whole=bool(given["reduce-whole"]),
     )
     workers = int(given.number("workers", int, 1)) if given["workers"] else processor_count()

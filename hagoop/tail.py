@@ -89,7 +89,7 @@ class Tail:
 
         All who are idle share it, where a copy would be one worker's.  The job announced still counts.
         """
-        end = max(lease.job_end, lease.stretch.front + 1)
+        end = lease.job_stop
         mute = policy.is_mute(lease.silent_seconds(self.now), len(self.fleet.sessions))
         if mute and lease.is_alone and end < lease.stretch.end:
             lease.progress.shorten(lease.stretch, end)

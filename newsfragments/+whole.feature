@@ -1,1 +1,2 @@
-``--reduce-whole`` runs the reducer once over all keys; Hadoop's ``-numReduceTasks`` and ``-D mapreduce.job.reduces`` are understood.
+``--map-whole`` runs the mapper once per file, ``--reduce-whole`` the reducer once over all keys; Hadoop's
+``-numReduceTasks`` and ``-D mapreduce.job.reduces`` are understood.

@@ -39,7 +39,7 @@ def tasks(draw):
     """A request."""
     reducer = draw(st.sampled_from([None, TOTAL, *REDUCERS]))
     combiner = draw(st.sampled_from([None, "join"])) if reducer == "join" else None
-    mapper = draw(st.sampled_from(list(MAPPERS)))
+    mapper = draw(st.sampled_from([TOTAL, *MAPPERS]))
     return Task(draw(files()), mapper, reducer, combiner, draw(st.integers(0, 9)) == 9)
 
 
@@ -97,6 +97,12 @@ def whole(task, seed):
 def test_reducer_with_a_total_runs_once_over_all_keys(seed):
     """Whatever happens, and also when runs were merged before."""
     whole(Task(MANY, None, TOTAL), seed).run()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mapper_with_a_total_runs_once_per_file(seed):
+    """Whatever happens; also where lines are counted while it runs."""
+    whole(Task(MANY, TOTAL, "echo"), seed).run()
 
 
 def test_number_of_a_forgotten_request_is_not_given_again_after_a_restart():

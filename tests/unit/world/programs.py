@@ -91,11 +91,13 @@ def total(lines: Lines) -> Lines:
 
 
 TOTAL = "total"
-"""As a reducer it must see all keys at once."""
+"""As a reducer it must see all keys at once, as a mapper a whole file."""
 
 
 def run_mapper(name: str | None, lines: Sequence[bytes]) -> Lines:
-    """What a mapper prints for some lines."""
+    """What a mapper prints for some lines; nothing is run on nothing."""
+    if name == TOTAL:
+        return total(list(lines)) if lines else []
     return [made for line in lines for made in MAPPERS[name](line)]
 
 
@@ -142,7 +144,13 @@ class Task:
     @property
     def program(self) -> Program:
         """What is submitted."""
-        return Program(self.mapper, self.reducer, self.combiner, reduce_whole=self.reducer == TOTAL)
+        return Program(
+            self.mapper,
+            self.reducer,
+            self.combiner,
+            map_whole=self.mapper == TOTAL,
+            reduce_whole=self.reducer == TOTAL,
+        )
 
     @property
     def lines(self) -> Lines:
@@ -152,7 +160,8 @@ class Task:
     @property
     def mapped(self) -> Lines:
         """``lines(I) | M``, sorted if there is a reducer."""
-        printed = run_mapper(self.mapper, self.lines)
+        parts = [lines_of(data) for _, data in self.files] if self.mapper == TOTAL else [self.lines]
+        printed = [line for part in parts for line in run_mapper(self.mapper, part)]
         return printed if self.reducer is None else sorted(printed, key=key)
 
     @property
