@@ -166,8 +166,7 @@ class Ledger:
     ) -> Lease | None:
         if not progress.untouched:
             return None
-        asking = self.fleet.asking(session, request, progress.phase, now)
-        weight = policy.lease_weight(asking, self.fleet.supply(request, progress, now))
+        _, weight = self.fleet.next_lease(session, request, progress, now)
         if self.fleet.standing(session.worker).is_on_trial:
             weight = 1
 

@@ -1,11 +1,14 @@
 """Jobs that cannot be cut: leases, takings back and commits end where files end."""
 
 from collections.abc import Iterator
+from random import Random
 
 import pytest
+from attrs import define
 from books import Books, finished
 
-from hagoop.jobs import SessionId
+from hagoop import policy
+from hagoop.jobs import SessionId, WorkerId
 from hagoop.leases import Lease, TakeBack
 from hagoop.ranges import Range
 
@@ -98,3 +101,91 @@ def test_tail_is_taken_back_by_whole_files(books: Books) -> None:
     assert isinstance(asked, TakeBack)
     assert asked.end in (3000, 4000)
     assert lease.asked_back
+
+
+# The whole-job rule
+
+
+def test_whole_files_are_leased_by_the_rule_for_whole_jobs(books: Books) -> None:
+    """A newcomer gets about two seconds of guessed speed, and never less than a file."""
+    books.submit_files(*[90] * 1000)
+    assert books.ask(books.join("w1")).open_weight == 180
+    large = Books()
+    large.submit_files(5000, 5000)
+    assert large.ask(large.join()).open_weight == 5000
+
+
+def test_whole_job_of_one_that_will_likely_be_lost_is_copied(books: Books) -> None:
+    """All of it would be lost; of a steady worker, or where jobs are cut, nothing is copied."""
+    for failures, copied in ((0.0, False), (50.0, True)):
+        made = Books()
+        made.submit_files(2000)
+        session = made.join("w1")
+        made.ledger.fleet.records[WorkerId("w1")].failures = failures
+        lease = hold(made, session, 0, 2000)
+        lease.taken = 0
+        made.join("w2")
+        made.review_after(0.25)
+        assert lease.stretch.wants_copy is copied
+    lines = Books()
+    lines.submit(lines=2000)
+    session = lines.join("w1")
+    lines.ledger.fleet.records[WorkerId("w1")].failures = 50.0
+    lease = lines.hold(session, 0, 1)
+    assert not lines.review_after(0.25)
+    assert not lease.stretch.wants_copy
+
+
+@define
+class Mortal:
+    """A worker that is lost again and again, and comes back a second later."""
+
+    name: str
+    dice: Random
+    mean_life: float
+    session: SessionId | None = None
+    until: float = 0.0
+    lease: Lease | None = None
+    began: float = 0.0
+
+    def live(self, books: Books, job_seconds: float) -> bool:
+        """A quarter of a second of its life; whether it has finished the job."""
+        if books.now >= self.until and self.session is not None:
+            books.end(self.session)
+            self.session, self.lease, self.until = None, None, books.now + 1.0
+        elif books.now >= self.until:
+            self.session = books.join(self.name)
+            self.until = books.now + self.dice.expovariate(1 / self.mean_life)
+        if self.session is None:
+            return False
+        if self.lease is None or self.lease.id not in books.ledger.leases:
+            self.lease, self.began = books.ledger.lease_next(self.session, books.now), books.now
+        if self.lease is None:
+            return False
+        books.beat(self.lease, self.lease.stretch.end, int(4 * books.now))
+        return books.now - self.began >= job_seconds
+
+
+def seconds_to_finish(seed: int) -> float:
+    """How long a job of ten seconds takes four workers that live eight, after a minute without work."""
+    books, dice = Books(), Random(seed)
+    workers = [Mortal(f"w{number}", dice, 8.0) for number in range(4)]
+    while books.now < 1060.0:
+        for each in workers:
+            each.live(books, 10.0)
+        books.review_after(0.25)
+    books.submit_files(1000)
+    began = books.now
+    while not max([each.live(books, 10.0) for each in workers]):
+        books.review_after(0.25)
+    return books.now - began
+
+
+def test_copies_of_a_long_whole_job_end_sooner_where_lives_are_short(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In virtual time, over forty histories, with the rule and without."""
+    with_rule = sum(seconds_to_finish(seed) for seed in range(40))
+    monkeypatch.setattr(policy, "LIKELY", 0.0)
+    without = sum(seconds_to_finish(seed) for seed in range(40))
+    assert with_rule < 0.9 * without
