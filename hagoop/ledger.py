@@ -27,7 +27,14 @@ from hagoop.jobs import (
     Submission,
 )
 from hagoop.leases import Cancel, Decision, Lease, NobodyFit, PhaseEnded, ProgramBroken, Session
-from hagoop.progress import History, Progress, Scale, Stretch
+from hagoop.progress import (
+    MOST_COMBINED_PIECES,
+    MOST_PIECES,
+    History,
+    Progress,
+    Scale,
+    Stretch,
+)
 from hagoop.ranges import Range
 from hagoop.requests import Request
 from hagoop.shares import Shares
@@ -96,8 +103,14 @@ class Ledger:
     ) -> Progress:
         """The request's next phase; with weights all of its positions are known."""
         known = self.requests[request]
-        whole = known.submission.program.has_whole_jobs(phase)
-        progress = known.progress = Progress(phase, round_, Scale(cumulative), whole_jobs=whole)
+        program = known.submission.program
+        progress = known.progress = Progress(
+            phase,
+            round_,
+            Scale(cumulative),
+            most_pieces=MOST_COMBINED_PIECES if program.combine_files else MOST_PIECES,
+            whole_jobs=program.has_whole_jobs(phase),
+        )
         if cumulative is not None:
             progress.grow(len(cumulative) - 1, 0, (), whole=True)
         return progress

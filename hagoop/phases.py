@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from hagoop import wire
 from hagoop.answers import CHUNK_BYTES, Answer
@@ -186,10 +186,29 @@ class RequestData:
 
     def _lines(self, assignment: Assignment) -> Iterator[bytes]:
         pieces = self.pieces(assignment.phase, assignment.start, assignment.end)
+        if self.submission.program.combine_files:
+            yield from self._combined(pieces)
+            return
         yield wire.encode({"pieces": [wire.to_plain(each) for each in pieces]}) + b"\n"
         for piece in pieces:
             with self.inputs.open(piece) as file:
                 yield from _read(file, piece)
+
+    def _combined(self, pieces: Sequence[Piece]) -> Iterator[bytes]:
+        """Lines of several files as one piece, which begins as the first does; all lines are ended."""
+        ends = [b"" if self._is_ended(each) else b"\n" for each in pieces]
+        length = sum(each.length for each in pieces) + len(b"".join(ends))
+        combined = evolve(pieces[0], end=pieces[-1].end, length=length)
+        yield wire.encode({"pieces": [wire.to_plain(combined)]}) + b"\n"
+        for piece, end in zip(pieces, ends, strict=True):
+            with self.inputs.open(piece) as file:
+                yield from _read(file, piece)
+            yield end
+
+    def _is_ended(self, piece: Piece) -> bool:
+        with self.inputs.open(piece) as file:
+            file.seek(piece.length - 1)
+            return file.read(1) == b"\n"
 
     def _slices(self, assignment: Assignment) -> Iterator[bytes]:
         if assignment.phase is Phase.MERGE:

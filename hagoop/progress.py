@@ -15,6 +15,8 @@ from hagoop.ranges import Range, RangeSet
 
 MOST_PIECES = 256
 """How many files one assignment may touch: each is a run of the program of its own."""
+MOST_COMBINED_PIECES = 4096
+"""The same where one run may see lines of several: all are looked at when they are leased."""
 
 
 @frozen
@@ -67,6 +69,7 @@ class Progress:
     :ivar total: positions known so far; more may come until ``whole``.
     :ivar estimate: how many there will be, as far as can be told.
     :ivar breaks: positions at which a file begins.
+    :ivar most_pieces: how many files one assignment may touch.
     :ivar whole_jobs: whether a job cannot be cut: in map it is a whole file, in reduce all keys.
     :ivar pending: commits accepted whose bytes are not on disk yet.
     """
@@ -78,6 +81,7 @@ class Progress:
     estimate: int = 0
     whole: bool = False
     breaks: Sequence[int] = ()
+    most_pieces: int = MOST_PIECES
     whole_jobs: bool = False
     pending: int = 0
     untouched: RangeSet = field(factory=RangeSet)
@@ -146,7 +150,7 @@ class Progress:
         if first is None or first > end:
             return start
         end = max(first, self.edge_to(min(end, self.scale.advance(start, weight))))
-        far = bisect_right(self.breaks, start) + MOST_PIECES - 1
+        far = bisect_right(self.breaks, start) + self.most_pieces - 1
         return min(end, self.breaks[far]) if far < len(self.breaks) else end
 
     # Edges: where jobs may begin and end

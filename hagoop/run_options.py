@@ -73,6 +73,7 @@ class RunOptions(CommonOptions):
         ["detach", None, "Print the id and leave"],
         ["force", None, "Replace an existing answer"],
         ["secondary-sort", None, "Sort the lines of one key too"],
+        ["combine-files", None, "One run of the mapper may see lines of several files"],
         ["map-whole", None, "Run the mapper once per file"],
         ["reduce-whole", None, "Run the reducer once, over all keys"],
     ]
@@ -117,8 +118,18 @@ class RunOptions(CommonOptions):
         if self["combiner"] is not None and self["reducer"] is None:
             raise UsageError("--combiner needs a --reducer: without one nothing is sorted")
         check_order(self)
+        self._check_runs()
+
+    def _check_runs(self) -> None:
+        """What one run of a program is to see."""
         if self["map-whole"] and self["mapper"] is None:
             raise UsageError("--map-whole needs a --mapper, which it runs once per file")
+        if self["map-whole"] and self["combine-files"]:
+            raise UsageError(
+                "--map-whole runs the mapper on each file, --combine-files on several at once: choose"
+            )
+        if self["combine-files"] and self["binary"] is not None:
+            raise UsageError("--combine-files does not go with --binary, which gets lines of one file")
         if self["reduce-whole"] and self["reducer"] is None:
             raise UsageError("--reduce-whole needs a --reducer, which it runs once over all keys")
 
@@ -173,6 +184,7 @@ def running_of(given: RunOptions, folder: Path) -> Running:
         key_fields=key_fields(given),
         separator=separator(given),
         secondary_sort=bool(given["secondary-sort"]),
+        combine_files=bool(given["combine-files"]),
         map_whole=bool(given["map-whole"]),
         reduce_whole=bool(given["reduce-whole"]),
     )

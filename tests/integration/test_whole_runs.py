@@ -61,6 +61,19 @@ def test_mapper_with_totals_sees_each_file_whole(cluster: Cluster) -> None:
     assert differ(answer(cluster, "in", "--mapper", TOTALS, "--map-whole"), b"".join(each)) == ""
 
 
+def test_one_run_sees_lines_of_many_small_files(cluster: Cluster) -> None:
+    """In fewer runs than there are files, and each of their last lines is ended."""
+    (cluster.at / "small").mkdir()
+    files = [b"x%d\ny%d" % (number, number) for number in range(200)]
+    for number, data in enumerate(files):
+        (cluster.at / "small" / f"{number:03}").write_bytes(data)
+    wanted = oracle(files, "tr xy ab")
+    assert differ(answer(cluster, "small", "--mapper", "tr xy ab", "--combine-files"), wanted) == ""
+    counts = answer(cluster, "small", "--mapper", "wc -l", "--combine-files").split()
+    assert sum(map(int, counts)) == 400
+    assert len(counts) < 100
+
+
 def holder(cluster: Cluster, phase: str) -> Part | None:
     """The worker that has begun the whole job of a phase."""
     for each in cluster.ask("workers"):

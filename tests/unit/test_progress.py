@@ -4,7 +4,7 @@ import pytest
 
 from hagoop.errors import LedgerError
 from hagoop.jobs import AssignmentId, Output, Phase, WorkerId
-from hagoop.progress import MOST_PIECES, History, Progress, Scale, Stretch
+from hagoop.progress import MOST_COMBINED_PIECES, MOST_PIECES, History, Progress, Scale, Stretch
 from hagoop.ranges import Range
 
 ONE, TWO = AssignmentId("1-1"), AssignmentId("1-2")
@@ -94,6 +94,14 @@ def test_cut_touches_a_bounded_number_of_files() -> None:
     assert progress.cut(many, nobody) == Range(0, MOST_PIECES)
     progress.lease(Range(0, many - 5), ONE)
     assert progress.cut(many, nobody) == Range(many - 5, many)
+
+
+def test_run_over_several_files_touches_more_of_them() -> None:
+    """They are one run of the program."""
+    many = 3 * MOST_PIECES
+    progress = Progress(Phase.MAP, most_pieces=MOST_COMBINED_PIECES)
+    progress.grow(many, many, range(many), whole=True)
+    assert progress.cut(many, nobody) == Range(0, many)
 
 
 def whole_files(lines: int, *breaks: int, whole: bool = True) -> Progress:

@@ -40,7 +40,8 @@ def tasks(draw):
     reducer = draw(st.sampled_from([None, TOTAL, *REDUCERS]))
     combiner = draw(st.sampled_from([None, "join"])) if reducer == "join" else None
     mapper = draw(st.sampled_from([TOTAL, *MAPPERS]))
-    return Task(draw(files()), mapper, reducer, combiner, draw(st.integers(0, 9)) == 9)
+    cancelled, combine = draw(st.integers(0, 9)) == 9, draw(st.booleans())
+    return Task(draw(files()), mapper, reducer, combiner, cancelled, combine)
 
 
 tempers = st.builds(
@@ -103,6 +104,13 @@ def test_reducer_with_a_total_runs_once_over_all_keys(seed):
 def test_mapper_with_a_total_runs_once_per_file(seed):
     """Whatever happens; also where lines are counted while it runs."""
     whole(Task(MANY, TOTAL, "echo"), seed).run()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lines_of_several_files_are_mapped_by_one_run(seed):
+    """Also where a file's last line has no newline."""
+    files = tuple((name, data[:-1]) for name, data in MANY)
+    whole(Task(files, "swap", "echo", combine=True), seed).run()
 
 
 def test_number_of_a_forgotten_request_is_not_given_again_after_a_restart():

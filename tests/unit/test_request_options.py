@@ -243,6 +243,14 @@ def test_bad_server_is_told_by_where_it_was_named(monkeypatch):
         ("run a -m cat --ok-status x", "--ok-status x: it must be numbers from 0 to 255: 0,1"),
         ("run a -m cat --ok-status 0,256", "--ok-status 0,256: it must be numbers from 0 to 255: 0,1"),
         ("run a -m cat --file lib/none", "--file lib/none: there is no such file"),
+        (
+            "run a -m cat --map-whole --combine-files",
+            "--map-whole runs the mapper on each file, --combine-files on several at once: choose",
+        ),
+        (
+            "run a --binary x --combine-files",
+            "--combine-files does not go with --binary, which gets lines of one file",
+        ),
         ("run a -r wc --map-whole", "--map-whole needs a --mapper, which it runs once per file"),
         ("run a --binary x --map-whole", "--map-whole needs a --mapper, which it runs once per file"),
         (

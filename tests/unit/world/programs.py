@@ -133,6 +133,7 @@ class Task:
     """One request: its input and programs.
 
     :param cancelled: whether its client gives up while it runs.
+    :param combine: whether one run may see lines of several files.
     """
 
     files: tuple[tuple[str, bytes], ...]
@@ -140,6 +141,7 @@ class Task:
     reducer: str | None = None
     combiner: str | None = None
     cancelled: bool = False
+    combine: bool = False
 
     @property
     def program(self) -> Program:
@@ -149,6 +151,7 @@ class Task:
             self.reducer,
             self.combiner,
             map_whole=self.mapper == TOTAL,
+            combine_files=self.combine and self.mapper != TOTAL,
             reduce_whole=self.reducer == TOTAL,
         )
 
