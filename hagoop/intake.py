@@ -12,10 +12,12 @@ from hagoop.answers import InThread
 from hagoop.errors import BadMessage, BadProgram, NoSuchInput, TransferFailed
 from hagoop.found import below_roots, decode_manifest, sees
 from hagoop.grants import Grants, UploadGrant
-from hagoop.inputs import FileInputs, SourceFile, files_in_place, files_of_bundle
+from hagoop.inputs import FileInputs
 from hagoop.interfaces import Arrived, IInputs, Syncable
 from hagoop.jobs import Found, Place, RequestId, Source, Submission
+from hagoop.source_files import SourceFile, files_in_place, files_of_bundle
 from hagoop.spool import FolderSpool
+from hagoop.unpacking import check_packing
 
 MANIFEST_BYTES = 256 << 20
 SUBMISSION_BYTES = 32 << 10
@@ -115,6 +117,8 @@ class Intake:
             else:
                 found = await self._survey(source)
             files += found
+        for each in files:
+            check_packing(each.name)
         return {**FileInputs(files).to_fact(), "bundles": wire.to_plain(bundles)}, syncs
 
     def _keep_programs(self, submission: Submission) -> list[Syncable]:
@@ -156,7 +160,7 @@ class Intake:
         self, fact: dict[str, object], grown: Callable[[], None]
     ) -> "tuple[IInputs, Callable[[], Deferred[None]]]":
         """The inputs that were surveyed, and what begins to count their lines."""
-        inputs = FileInputs.from_fact(fact)
+        inputs = FileInputs.from_fact(fact, self.spool.new_texts())
         return inputs, lambda: inputs.build(self.reactor, grown)
 
 
