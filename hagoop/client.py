@@ -47,12 +47,14 @@ class Order:
     """What a user wants to be run.
 
     :param files: files to ship, by the path under which a run finds them.
+    :param lines: in place of inputs: so many numbers.
     """
 
     inputs: tuple[str, ...]
     program: Program
     files: tuple[tuple[str, Path], ...]
     label: str
+    lines: int | None = None
 
 
 @define(eq=False)
@@ -172,6 +174,8 @@ class Client:
         files = [await self._ship(path, file) for path, file in order.files]
         program = evolve(order.program, files=tuple(files))
         sources = [await self._source(each, stdin) for each in order.inputs]
+        if order.lines is not None:
+            sources.append(Source("lines", str(order.lines)))
         submission = Submission(program, tuple(sources), order.label)
         answer = await self.call(commands.Submit, key=secrets.token_hex(16), submission=submission)
         return RequestId(answer["request"])

@@ -129,8 +129,9 @@ class Source:
     """One INPUT as a client submits it.
 
     :param kind: ``upload`` (an uploaded bundle and its manifest), ``seen`` (a manifest of
-        files that the server reads in place) or ``server`` (a path below an input root).
-    :param name: the upload's number of the manifest, or the path.
+        files that the server reads in place), ``server`` (a path below an input root) or ``lines``
+        (numbers, and no other INPUT beside them).
+    :param name: the upload's number of the manifest, the path, or how many numbers.
     """
 
     kind: str

@@ -17,6 +17,7 @@ from hagoop.order_options import check_order, key_fields, separator
 from hagoop.shipping import check_program, files_of, find_binary, rewrite
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MOST_LINES = 10**15
 PROGRAMS = ("mapper", "combiner", "reducer")
 
 
@@ -26,6 +27,7 @@ class Running:
 
     :param servers: endpoint strings, tried in turn; None: on this machine, by ``workers`` workers.
     :param where: the servers as the user named them.
+    :param lines: in place of inputs: so many numbers.
     """
 
     inputs: tuple[str, ...]
@@ -40,6 +42,7 @@ class Running:
     json: bool
     quiet: bool
     label: str
+    lines: int | None = None
 
 
 class RunOptions(CommonOptions):
@@ -60,6 +63,7 @@ class RunOptions(CommonOptions):
         ["reducer", "r", None, "Program run on sorted lines"],
         ["combiner", "c", None, "Program run on sorted lines of one job"],
         ["binary", None, None, "Program run as PATH map|reduce FILE START END OFFSET"],
+        ["lines", None, None, "In place of INPUT: the numbers from 1 to so many as lines"],
         ["workers", None, None, "With --local: how many workers [one per processor]"],
         ["ok-status", None, "0", "Exit statuses that mean success: 0,1"],
         ["timeout", None, "600", "Seconds without a line read or printed until a run is killed"],
@@ -96,7 +100,9 @@ class RunOptions(CommonOptions):
         self.env.append((name, value))
 
     def postOptions(self) -> None:
-        if not self.words:
+        if self.words and self["lines"] is not None:
+            raise UsageError("--lines stands in place of INPUT: leave one of the two out")
+        if not self.words and self["lines"] is None:
             raise UsageError("run needs an INPUT: a file, a folder, server:PATH, or - for stdin")
         if "" in self.words:
             raise UsageError("an INPUT is empty: perhaps a variable of the shell is not set")
@@ -144,6 +150,16 @@ class RunOptions(CommonOptions):
             self["reducer"] = self["combiner"] = None
         elif count == 1 and self["reducer"] is not None:
             self["reduce-whole"] = 1
+
+    @property
+    def lines(self) -> int | None:
+        """How many numbers are the input, if no INPUT is."""
+        given = self["lines"]
+        if given is None:
+            return None
+        if not re.fullmatch("[0-9]{1,16}", given) or int(given) > MOST_LINES:
+            raise UsageError(f"--lines {given}: it must be a whole number from 0 to {MOST_LINES}")
+        return int(given)
 
     def number(self, name: str, kind: Callable[[str], float], least: float) -> float:
         """A number that was given, at least so large."""
@@ -202,6 +218,7 @@ def running_of(given: RunOptions, folder: Path) -> Running:
         json=bool(given["json"]),
         quiet=bool(given["quiet"]),
         label=" | ".join(filter(None, map(given.get, ("mapper", "reducer", "binary"))))[:200],
+        lines=given.lines,
     )
 
 

@@ -74,6 +74,14 @@ def test_one_run_sees_lines_of_many_small_files(cluster: Cluster) -> None:
     assert len(counts) < 100
 
 
+def test_numbers_are_an_input(cluster: Cluster) -> None:
+    """What ``seq`` prints, in any number of jobs; none of them, too."""
+    wanted = oracle([b"".join(b"%d\n" % number for number in range(1, 20_001))], "rev", "wc -c")
+    words = ("--mapper", "rev", "--reducer", "wc -c", "--reduce-whole")
+    assert answer(cluster, "--lines", "20000", *words) == wanted
+    assert answer(cluster, "--lines", "0", *words) == b""
+
+
 def holder(cluster: Cluster, phase: str) -> Part | None:
     """The worker that has begun the whole job of a phase."""
     for each in cluster.ask("workers"):

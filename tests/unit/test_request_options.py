@@ -154,6 +154,13 @@ def test_reduce_tasks_of_hadoop_say_how_the_reducer_runs():
     assert run("a -m cat -r wc -numReduceTasks 7").program == Program("cat", "wc")
 
 
+def test_lines_stand_in_place_of_inputs():
+    """As many numbers as are wanted."""
+    found = run("--lines 1000000000000 -m cat")
+    assert (found.inputs, found.lines) == ((), 10**12)
+    assert run("a -m cat").lines is None
+
+
 def test_empty_input_is_refused():
     """It is a variable that is not set, and no name."""
     told = "an INPUT is empty: perhaps a variable of the shell is not set"
@@ -263,6 +270,14 @@ def test_bad_server_is_told_by_where_it_was_named(monkeypatch):
         ),
         ("run a -r wc -numReduceTasks 1.5", "--reduce-tasks 1.5: it must be a number from 0 on"),
         ("run a -r wc -numReduceTasks 0", "run needs a --mapper or a --reducer, or both, or a --binary"),
+        ("run a --lines 5 -m cat", "--lines stands in place of INPUT: leave one of the two out"),
+        *(
+            (
+                f"run --lines {bad} -m cat",
+                f"--lines {bad}: it must be a whole number from 0 to 1000000000000000",
+            )
+            for bad in ("x", "-1", "1.5", "1000000000000001")
+        ),
         ("run a -m cat --colour", "option --colour not recognized"),
         ("status r1 r2", "'r2' is one word too many"),
         ("-x", "option -x not recognized"),
