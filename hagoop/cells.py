@@ -44,6 +44,12 @@ class Cells:
         return Cells(bounds, (*(before for _, before in firsts), self.weights[-1]))
 
 
+def one_cell(indexes: Sequence[RunIndex]) -> Cells:
+    """The key space in one piece; in none when there are no keys."""
+    size = sum(each.raw_bytes for each in indexes)
+    return Cells((b"",), (0, max(1, size))) if indexes else Cells((), (0,))
+
+
 @define
 class _Cell:
     bound: bytes

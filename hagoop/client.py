@@ -48,6 +48,7 @@ class Order:
 
     :param files: files to ship, by the path under which a run finds them.
     :param then: the programs of further steps.
+    :param lines: in place of inputs: so many numbers.
     """
 
     inputs: tuple[str, ...]
@@ -55,6 +56,7 @@ class Order:
     files: tuple[tuple[str, Path], ...]
     label: str
     then: tuple[Program, ...] = ()
+    lines: int | None = None
 
 
 @define(eq=False)
@@ -174,6 +176,8 @@ class Client:
         files = [await self._ship(path, file) for path, file in order.files]
         program = evolve(order.program, files=tuple(files))
         sources = [await self._source(each, stdin) for each in order.inputs]
+        if order.lines is not None:
+            sources.append(Source("lines", str(order.lines)))
         submission = Submission(program, tuple(sources), order.label, order.then)
         answer = await self.call(commands.Submit, key=secrets.token_hex(16), submission=submission)
         return RequestId(answer["request"])

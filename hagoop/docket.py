@@ -332,6 +332,7 @@ class Docket:
 
     async def _clear_runs(self, data: RequestData) -> None:
         data.runs.clear()
+        data.inputs.close()
         await self.journal.forget(data.runs_shelf)
         await self.spool.forget(data.runs_shelf)
 
@@ -417,6 +418,8 @@ class Docket:
         """Stop counting lines."""
         for each in list(self._counting):
             self._stop_counting(each)
+        for data in self.data.values():
+            data.inputs.close()
 
 
 def gone_stream(request: RequestId) -> str:

@@ -5,7 +5,7 @@ to the fleet by empirical Bayes), so that the rate falls with time connected and
 """
 
 from collections.abc import Iterable, Sequence
-from math import exp, inf, lgamma, log
+from math import exp, expm1, inf, lgamma, log
 from statistics import median
 
 from attrs import define, field, frozen
@@ -82,6 +82,19 @@ class Record:
     def expected_life(self, prior: Prior, now: float) -> float:
         """Expected seconds until its next loss: what ``workers`` calls experience."""
         return (prior.b + self.seconds_at(now)) / (prior.a + self.failures)
+
+    def survival(self, seconds: float, prior: Prior, now: float) -> float:
+        """How likely it is not lost within so many seconds from now."""
+        life = prior.b + self.seconds_at(now)
+        return float((life / (life + seconds)) ** (prior.a + self.failures))
+
+    def lasting_seconds(self, seconds: float, prior: Prior, now: float) -> float:
+        """How much of so many seconds it is expected to last: the integral of ``survival``."""
+        life, failures = prior.b + self.seconds_at(now), prior.a + self.failures
+        grown = log((life + seconds) / life)
+        # As 1 - exp(-x), which is exact where the power nears 1 and the plain formula is 0 / 0.
+        rate = failures - 1
+        return life * (-expm1(-rate * grown) / rate if abs(rate * grown) > 1e-12 else grown)
 
     def _running(self, now: float) -> float:
         if self.online_since is None:

@@ -127,6 +127,21 @@ class Fleet:
             known = self._supplies[phase] = now, sum(speeds)
         return policy.Supply(progress.left, known[1], len(self.sessions))
 
+    def next_lease(
+        self, session: Session, request: Request, progress: Progress, now: float
+    ) -> tuple[float, int]:
+        """How long a worker's next lease should keep it busy, and its weight."""
+        asking = self.asking(session, request, progress.phase, now)
+        supply = self.supply(request, progress, now)
+        if not progress.whole_jobs:
+            return policy.lease_seconds(asking, supply), policy.lease_weight(asking, supply)
+        seconds = policy.whole_lease_seconds(asking, supply, self.prior, now)
+        return seconds, policy.whole_lease_weight(asking, supply, self.prior, now)
+
+    def is_likely_lost(self, session: Session, seconds: float, now: float) -> bool:
+        """Whether a worker will sooner be lost than do what takes so long."""
+        return policy.is_likely_lost(self.records[session.worker], seconds, self.prior, now)
+
     def learn(self, lease: Lease, weight: int, job: Finished, now: float) -> None:
         """A commit shows how fast its worker is, here and in general."""
         session, phase = lease.session, lease.progress.phase

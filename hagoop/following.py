@@ -50,7 +50,7 @@ async def run(call: Running, reactor: IWorkerReactor) -> int:
 
 async def _run_on(call: Running, answer: AnswerFile, client: Client) -> int:
     try:
-        order = Order(call.inputs, call.program, call.files, call.label, call.then)
+        order = Order(call.inputs, call.program, call.files, call.label, call.then, call.lines)
         request = await client.submit(order, sys.stdin.buffer)
         if call.detach:
             print(request, flush=True)

@@ -6,137 +6,29 @@ A line is found by bisecting that and one block.
 
 import io
 import os
-import time
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
-from attrs import astuple, define, field, frozen
+from attrs import astuple, define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
 from hagoop.arriving import window
-from hagoop.disk import why
-from hagoop.errors import BadMessage, NoSuchInput
-from hagoop.found import look
+from hagoop.counting import BLOCK_BYTES, Block, batched, count_blocks
 from hagoop.interfaces import IInputs
 from hagoop.jobs import Found, Piece
+from hagoop.source_files import SourceFile, changed, check, found_again, opened, stat_of
+from hagoop.texts import TextFile
 
-BLOCK_BYTES = 256 << 10
-FIRST_BATCH_BYTES = 1 << 20
-"""Told at once, so that work can begin; each batch after it may be twice as large."""
-BATCH_BYTES = 64 << 20
-BATCH_SECONDS = 0.05
 GUESSED_LINE_BYTES = 64
 """Until a line has been seen."""
-FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
-
-Batch = list["Block"] | None
+Batch = list[Block] | None
 InThread = Callable[[Callable[[], Batch]], "Deferred[Batch]"]
-
-
-@frozen
-class SourceFile:
-    """A file of the inputs: whole, or a part of a bundle.
-
-    :param name: what the user calls it.
-    :param base: byte of ``path`` at which it begins.
-    :param mtime_ns: as it was submitted; None in a bundle, which is the spool's own. Likewise ``inode``.
-    """
-
-    name: str
-    path: str
-    base: int
-    size: int
-    mtime_ns: int | None = None
-    inode: int | None = None
-
-
-def files_in_place(found: Sequence[Found]) -> list[SourceFile]:
-    """Files that the server reads where they are: seen ones, and those below an input root."""
-    return [SourceFile(each.name, each.path, 0, each.size, each.mtime_ns, each.inode) for each in found]
-
-
-def files_of_bundle(found: Sequence[Found], path: str, base: int, size: int) -> list[SourceFile]:
-    """Files that were uploaded one after the other.
-
-    :param path: the spool's file that holds them from byte ``base`` on.
-    :raises BadMessage: their sizes do not add up to ``size``.
-    """
-    total = sum(each.size for each in found)
-    if total != size:
-        raise BadMessage(f"A manifest names {total} bytes, and {size} were uploaded")
-    made = []
-    for each in found:
-        made.append(SourceFile(each.name, path, base, each.size))
-        base += each.size
-    return made
-
-
-@frozen
-class Block:
-    """News of one block of a file.
-
-    :param file: the file's index.
-    :param newlines: all newlines of the file up to the block's end.
-    :param lines: all lines of the file, if this is its last block.
-    """
-
-    file: int
-    size: int
-    newlines: int
-    lines: int | None
-
-
-def count_blocks(files: Sequence[SourceFile]) -> Iterator[Block]:
-    """All blocks of all files in order.  Blocks.
-
-    :raises NoSuchInput: a file is not what was submitted.
-    """
-    for number, file in enumerate(files):
-        yield from _count_file(number, file)
-
-
-def _count_file(number: int, file: SourceFile) -> Iterator[Block]:
-    with _opened(file) as opened:
-        if not file.size:
-            yield Block(number, 0, 0, 0)
-        buffer = bytearray(min(BLOCK_BYTES, file.size))
-        newlines = 0
-        for start in range(0, file.size, BLOCK_BYTES):
-            view = memoryview(buffer)[: file.size - start]
-            _fill(opened, view, file)
-            newlines += buffer.count(b"\n", 0, len(view))
-            last = start + len(view) == file.size
-            lines = newlines + (view[-1] != ord("\n")) if last else None
-            yield Block(number, len(view), newlines, lines)
-
-
-def _fill(opened: io.FileIO, view: memoryview, file: SourceFile) -> None:
-    at = 0
-    while at < len(view):
-        count = opened.readinto(view[at:])
-        if not count:
-            raise _changed(file)
-        at += count
-
-
-def batched(blocks: Iterator[Block]) -> Iterator[list[Block]]:
-    """Blocks in batches that grow, none much longer in the making than it should."""
-    batch: list[Block] = []
-    held, most, until = 0, FIRST_BATCH_BYTES, time.monotonic() + BATCH_SECONDS
-    for each in blocks:
-        batch.append(each)
-        held += each.size
-        if held >= most or time.monotonic() >= until:
-            yield batch
-            batch = []
-            held, most, until = 0, min(most * 2, BATCH_BYTES), time.monotonic() + BATCH_SECONDS
-    yield batch
 
 
 @implementer(IInputs)
@@ -144,17 +36,21 @@ def batched(blocks: Iterator[Block]) -> Iterator[list[Block]]:
 class FileInputs:
     """Inputs that are files; none of their lines is known before ``build``.
 
+    :ivar texts: takes the text of packed files; without it they are read as they are.
     :ivar lines: known so far.
     :ivar breaks: the first line of each file that has one.
     """
 
     files: Sequence[SourceFile]
+    texts: TextFile | None = None
     lines: int = field(default=0, init=False)
     breaks: list[int] = field(factory=list, init=False)
     _order: list[int] = field(factory=list, init=False)
     """Which file each of ``breaks`` belongs to."""
     _newlines: "dict[int, array[int]]" = field(factory=dict, init=False)
     """Per file the newlines up to each block's end."""
+    _unpacked: dict[int, SourceFile] = field(factory=dict, init=False)
+    """Where the texts of packed files are."""
     _first: int = field(default=0, init=False)
     """Number of the first line of the file being counted."""
     _finished: int = field(default=0, init=False)
@@ -167,12 +63,12 @@ class FileInputs:
         self._total = sum(each.size for each in self.files)
 
     @classmethod
-    def from_fact(cls, fact: dict[str, object]) -> "FileInputs":
+    def from_fact(cls, fact: dict[str, object], texts: TextFile | None = None) -> "FileInputs":
         """What ``to_fact`` has made."""
         rows = fact["files"]
         if not isinstance(rows, list):
             raise TypeError(f"not a list of files: {rows!r}")
-        return cls([SourceFile(*each) for each in rows])
+        return cls([SourceFile(*each) for each in rows], texts)
 
     def to_fact(self) -> dict[str, object]:
         """All that must be stored, as plain JSON: the index is built anew."""
@@ -209,7 +105,7 @@ class FileInputs:
     async def _build(
         self, in_thread: InThread, grown: Callable[[], None], stopped: Callable[[], bool]
     ) -> None:
-        batches = batched(count_blocks(self.files))
+        batches = batched(count_blocks(self.files, self.texts))
         # A cancel may come out of ``grown`` itself, where a coroutine would not notice it.
         while not stopped():
             batch = await in_thread(lambda: next(batches, None))
@@ -226,8 +122,10 @@ class FileInputs:
             self._order.append(block.file)
         if block.size:
             self._newlines.setdefault(block.file, array("Q")).append(block.newlines)
+        if block.unpacked is not None:
+            self._unpacked[block.file] = block.unpacked.text
         self.lines = self._first + lines
-        self._bytes += block.size
+        self._bytes += block.taken
         if block.lines is not None:
             self._finished += 1
             self._first = self.lines
@@ -241,7 +139,7 @@ class FileInputs:
         while start < end:
             file = self.files[self._order[at]]
             if (file.path, file.inode) not in checked:
-                _check(file, _stat(file))
+                check(file, stat_of(file))
                 checked.add((file.path, file.inode))
             stop = min(end, self._end(at))
             found.append(self._piece(at, start, stop))
@@ -264,32 +162,31 @@ class FileInputs:
         if line == 0:
             return 0
         if number < self._finished and line == self._end(at) - self.breaks[at]:
-            return self.files[number].size
+            return self._text(number).size
         if self._edge[:2] != (number, line):
             newlines = self._newlines[number]
             block = bisect_left(newlines, line)
             before = newlines[block - 1] if block else 0
-            self._edge = (number, line, _after_newline(self.files[number], block, line - before))
+            self._edge = (number, line, _after_newline(self._text(number), block, line - before))
         return self._edge[2]
 
     def open(self, piece: Piece) -> BinaryIO:
         file = self._file(piece)
-        return window(_opened(file), file.base + piece.offset, piece.length)
+        return window(opened(file), file.base + piece.offset, piece.length)
 
     def found(self, piece: Piece) -> Found | None:
-        file = self._file(piece)
-        if file.mtime_ns is None:
-            return None
-        try:
-            found = look(file.name, file.path)
-        except OSError as problem:
-            raise _unreadable(file, problem) from problem
-        if (found.size, found.mtime_ns, found.inode) != (file.size, file.mtime_ns, file.inode):
-            raise _changed(file)
-        return found
+        return found_again(self._file(piece))
 
     def _file(self, piece: Piece) -> SourceFile:
-        return self.files[self._order[bisect_right(self.breaks, piece.start) - 1]]
+        return self._text(self._order[bisect_right(self.breaks, piece.start) - 1])
+
+    def _text(self, number: int) -> SourceFile:
+        """Where the text of a file is."""
+        return self._unpacked.get(number, self.files[number])
+
+    def close(self) -> None:
+        if self.texts is not None:
+            self.texts.close()
 
 
 @implementer(IInputs)
@@ -320,6 +217,9 @@ class MemoryInputs:
                 found.append(Piece(name, first + low, first + high, low, offset, length))
         return found
 
+    def close(self) -> None:
+        """Nothing was made."""
+
     def open(self, piece: Piece) -> BinaryIO:
         lines = self._files[bisect_right(self.breaks, piece.start) - 1][1]
         return io.BytesIO(b"".join(lines[piece.file_line : piece.file_line + piece.end - piece.start]))
@@ -332,54 +232,14 @@ def _in_pool_of(reactor: IReactorThreads) -> InThread:
     return lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work)
 
 
-def _opened(file: SourceFile) -> io.FileIO:
-    """The file, at its base, if it is still the one that was submitted."""
-    try:
-        opened = io.FileIO(os.open(file.path, FLAGS), "rb")
-    except OSError as problem:
-        raise _unreadable(file, problem) from problem
-    try:
-        _check(file, os.fstat(opened.fileno()))
-        opened.seek(file.base)
-    except BaseException:
-        opened.close()
-        raise
-    return opened
-
-
-def _stat(file: SourceFile) -> os.stat_result:
-    try:
-        return os.stat(file.path)
-    except OSError as problem:
-        raise _unreadable(file, problem) from problem
-
-
-def _check(file: SourceFile, facts: os.stat_result) -> None:
-    if file.mtime_ns is None:
-        same = facts.st_size >= file.base + file.size
-    else:
-        now = (facts.st_size, facts.st_mtime_ns, facts.st_ino)
-        same = now == (file.size, file.mtime_ns, file.inode)
-    if not same:
-        raise _changed(file)
-
-
-def _changed(file: SourceFile) -> NoSuchInput:
-    return NoSuchInput(f"'{file.name}' changed while the request ran; submit the request again")
-
-
-def _unreadable(file: SourceFile, problem: OSError) -> NoSuchInput:
-    return NoSuchInput(f"'{file.name}' could be read at first and cannot be now: {why(problem)}")
-
-
 def _after_newline(file: SourceFile, block: int, count: int) -> int:
     """Byte of the file after the block's newline of this number, from 1."""
     start = block * BLOCK_BYTES
-    with _opened(file) as opened:
-        data = os.pread(opened.fileno(), min(BLOCK_BYTES, file.size - start), file.base + start)
+    with opened(file) as source:
+        data = os.pread(source.fileno(), min(BLOCK_BYTES, file.size - start), file.base + start)
     found = find_newline(data, count)
     if found is None:
-        raise _changed(file)
+        raise changed(file)
     return start + found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorThreads
 
 from hagoop import wire
@@ -12,10 +12,13 @@ from hagoop.answers import InThread
 from hagoop.errors import BadMessage, BadProgram, NoSuchInput, TransferFailed
 from hagoop.found import below_roots, decode_manifest, sees
 from hagoop.grants import Grants, UploadGrant
-from hagoop.inputs import FileInputs, SourceFile, files_in_place, files_of_bundle
+from hagoop.inputs import FileInputs
 from hagoop.interfaces import Arrived, IInputs, Syncable
 from hagoop.jobs import Found, Place, RequestId, Source, Submission
+from hagoop.number_inputs import NumberInputs
+from hagoop.source_files import SourceFile, files_in_place, files_of_bundle
 from hagoop.spool import FolderSpool
+from hagoop.unpacking import check_packing
 
 MANIFEST_BYTES = 256 << 20
 SUBMISSION_BYTES = 32 << 10
@@ -105,6 +108,8 @@ class Intake:
                 "bytes; ship an archive, or set variables in a script"
             )
         syncs = self._keep_programs(submission)
+        if any(each.kind == "lines" for each in submission.sources):
+            return {"numbers": _only_numbers(submission.sources), "bundles": []}, syncs
         files: list[SourceFile] = []
         bundles: list[Place] = []
         for source in submission.sources:
@@ -115,6 +120,8 @@ class Intake:
             else:
                 found = await self._survey(source)
             files += found
+        for each in files:
+            check_packing(each.name)
         return {**FileInputs(files).to_fact(), "bundles": wire.to_plain(bundles)}, syncs
 
     def _keep_programs(self, submission: Submission) -> list[Syncable]:
@@ -156,8 +163,16 @@ class Intake:
         self, fact: dict[str, object], grown: Callable[[], None]
     ) -> "tuple[IInputs, Callable[[], Deferred[None]]]":
         """The inputs that were surveyed, and what begins to count their lines."""
-        inputs = FileInputs.from_fact(fact)
+        if "numbers" in fact:
+            return NumberInputs.parse(str(fact["numbers"])), lambda: succeed(None)
+        inputs = FileInputs.from_fact(fact, self.spool.new_texts())
         return inputs, lambda: inputs.build(self.reactor, grown)
+
+
+def _only_numbers(sources: Sequence[Source]) -> str:
+    if len(sources) > 1:
+        raise BadMessage("numbers as lines stand alone: there is an INPUT beside them")
+    return str(NumberInputs.parse(sources[0].name).lines)
 
 
 def _read_manifest(arrived: Arrived) -> list[Found]:

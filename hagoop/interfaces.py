@@ -99,6 +99,9 @@ class IInputs(Interface):
         :raises NoSuchInput: as for ``pieces``.
         """
 
+    def close() -> None:
+        """The request has ended: remove what was made to read them."""
+
 
 class ISpool(Interface):
     """Bytes of requests: uploads, runs and parts of answers; and the programs that they use."""

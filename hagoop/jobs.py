@@ -67,6 +67,9 @@ class Program:
     :param key_fields: a line's key is so many fields, or the whole line.
     :param separator: one byte, which ends a field.
     :param secondary_sort: whether the lines of one key are sorted too.
+    :param map_whole: the mapper is run once per file.
+    :param reduce_whole: the reducer is run once, over all keys.
+    :param combine_files: one run of the mapper may see lines of several files.
     """
 
     mapper: str | None
@@ -81,12 +84,17 @@ class Program:
     key_fields: int = field(default=1, validator=[ge(1), le(MOST_FIELDS)])
     separator: str = "\t"
     secondary_sort: bool = False
+    map_whole: bool = False
+    reduce_whole: bool = False
+    combine_files: bool = False
 
     def __attrs_post_init__(self) -> None:
         if self.binary is not None and (self.mapper, self.reducer, self.combiner) != (None, None, None):
             raise ValueError("a binary maps and reduces alone")
         if not is_separator(self.separator):
             raise ValueError("a separator is one ASCII character, and no newline")
+        if self.map_whole and self.combine_files:
+            raise ValueError("a run sees one whole file, or lines of several")
 
     @property
     def sorts(self) -> bool:
@@ -107,6 +115,10 @@ class Program:
             return Phase.SORT
         return Phase.REDUCE if self.sorts else Phase.MAP
 
+    def has_whole_jobs(self, phase: Phase) -> bool:
+        """Whether jobs of a phase cannot be cut."""
+        return {Phase.MAP: self.map_whole, Phase.REDUCE: self.reduce_whole}.get(phase, False)
+
     def command(self, phase: Phase) -> str | None:
         """The streaming program of a phase; None: its lines stay as they are."""
         return {Phase.MAP: self.mapper, Phase.REDUCE: self.reducer}.get(phase)
@@ -117,8 +129,9 @@ class Source:
     """One INPUT as a client submits it.
 
     :param kind: ``upload`` (an uploaded bundle and its manifest), ``seen`` (a manifest of
-        files that the server reads in place) or ``server`` (a path below an input root).
-    :param name: the upload's number of the manifest, or the path.
+        files that the server reads in place), ``server`` (a path below an input root) or ``lines``
+        (numbers, and no other INPUT beside them).
+    :param name: the upload's number of the manifest, the path, or how many numbers.
     """
 
     kind: str

@@ -133,7 +133,7 @@ class Lease:
 
     def ask_back(self, end: int) -> list[TakeBack]:
         """Whether its holder will stop at ``end``; not asked twice, nor while a copy runs."""
-        end = max(end, self.job_end, self.stretch.front + 1)
+        end = self._edge_from(max(end, self.job_end))
         if end >= self.stretch.end or self.asked_back or not self.is_alone:
             return []
         self.asked_back = True
@@ -147,5 +147,14 @@ class Lease:
     @property
     def job_weight(self) -> int:
         """Weight of the job in hand, or of a first small one."""
-        end = min(max(self.job_end, self.stretch.front + 1), self.stretch.end)
-        return self.progress.scale.weight(self.stretch.front, end)
+        return self.progress.scale.weight(self.stretch.front, self.job_stop)
+
+    @property
+    def job_stop(self) -> int:
+        """Where the job in hand ends, or a first small one."""
+        return self._edge_from(self.job_end)
+
+    def _edge_from(self, position: int) -> int:
+        """Where a job may end at or behind a position: behind the front, within the stretch."""
+        found = self.progress.edge_from(max(position, self.stretch.front + 1))
+        return self.stretch.end if found is None else min(found, self.stretch.end)

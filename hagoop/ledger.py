@@ -27,7 +27,14 @@ from hagoop.jobs import (
     Submission,
 )
 from hagoop.leases import Cancel, Decision, Lease, NobodyFit, PhaseEnded, ProgramBroken, Session
-from hagoop.progress import History, Progress, Scale, Stretch
+from hagoop.progress import (
+    MOST_COMBINED_PIECES,
+    MOST_PIECES,
+    History,
+    Progress,
+    Scale,
+    Stretch,
+)
 from hagoop.ranges import Range
 from hagoop.requests import Request
 from hagoop.shares import Shares
@@ -99,8 +106,15 @@ class Ledger:
         self, request: RequestId, phase: Phase, round_: int, cumulative: Sequence[int] | None
     ) -> Progress:
         """The request's next phase; with weights all of its positions are known."""
-        progress = Progress(phase, round_, Scale(cumulative))
-        self.requests[request].progress = progress
+        known = self.requests[request]
+        program = known.program
+        progress = known.progress = Progress(
+            phase,
+            round_,
+            Scale(cumulative),
+            most_pieces=MOST_COMBINED_PIECES if program.combine_files else MOST_PIECES,
+            whole_jobs=program.has_whole_jobs(phase),
+        )
         if cumulative is not None:
             progress.grow(len(cumulative) - 1, 0, (), whole=True)
         return progress
@@ -169,8 +183,7 @@ class Ledger:
     ) -> Lease | None:
         if not progress.untouched:
             return None
-        asking = self.fleet.asking(session, request, progress.phase, now)
-        weight = policy.lease_weight(asking, self.fleet.supply(request, progress, now))
+        _, weight = self.fleet.next_lease(session, request, progress, now)
         if self.fleet.standing(session.worker).is_on_trial:
             weight = 1
 
@@ -238,7 +251,7 @@ class Ledger:
         """A worker has come back and still works on this: lease it anew if all of it is open."""
         progress = self._running_phase(held.request, held.phase, held.round)
         wanted = _claimed(held.front, held.end)
-        if progress is None or wanted is None or wanted not in progress.untouched:
+        if progress is None or wanted is None or not progress.is_open(wanted):
             return None
         request, asking = self.requests[held.request], self.fleet.sessions[session]
         lease = self._lease(asking, request, progress, lambda id_: progress.lease(wanted, id_), now)
@@ -266,8 +279,9 @@ class Ledger:
             return None
         lease = self._lease_of(session, job.id)
         if lease is None:
-            return progress if done in progress.untouched else None
+            return progress if progress.is_open(done) else None
         fits = done.start == lease.stretch.front and done.end <= lease.stretch.end
+        fits = fits and progress.may_be_job(done)
         return progress if fits and lease.progress is progress else None
 
     def job_committed(
@@ -349,7 +363,7 @@ class Ledger:
         if lease is None:
             return
         lease.asked_back = False
-        lease.stops = end
+        lease.stops = lease.progress.edge_to(end)
         if lease in self._heed_stops(lease.stretch):
             lease.session.stalled = False
 

@@ -6,14 +6,13 @@ from typing import BinaryIO
 from attrs import define, field, frozen
 
 from hagoop import wire
-from hagoop.answers import CHUNK_BYTES, Answer
-from hagoop.cells import CELL_BYTES, Cells, cut_cells
-from hagoop.errors import BadMessage, NoSuchInput, TransferFailed
+from hagoop.answers import Answer
+from hagoop.cells import CELL_BYTES, Cells, cut_cells, one_cell
+from hagoop.errors import BadMessage, TransferFailed
 from hagoop.frames import END_FRAME
 from hagoop.interfaces import Arrived, IInputs, ISpool
 from hagoop.jobs import (
     Assignment,
-    FileList,
     Output,
     Phase,
     Piece,
@@ -23,6 +22,7 @@ from hagoop.jobs import (
     Submission,
 )
 from hagoop.keys import Order
+from hagoop.leased_lines import files_of, lines_of
 from hagoop.merging import MERGE_RUNS, merge_groups
 from hagoop.ranges import Range
 from hagoop.runs import TRAILER_BYTES, RunIndex, footer_place, read_index
@@ -152,6 +152,8 @@ class RequestData:
     def be_at(self, step: int) -> None:
         """Another step's program runs from now on."""
         self.step, self.program = step, self.submission.step(step)
+        # Of packed inputs there may be text.
+        self.inputs.close()
         # What still reads the old ones must not see them change.
         self.wanted, self.runs, self._indexes = Phase.REDUCE, [], {}
 
@@ -181,6 +183,8 @@ class RequestData:
         return NextPhase(self.wanted, self.step, self.cells.weights, reads)
 
     def _cut(self, cell_bytes: int) -> Cells:
+        if self.program.reduce_whole and self.wanted is Phase.REDUCE:
+            return one_cell([each.index for each in self.runs])
         cells = cut_cells([each.index for each in self.runs], cell_bytes)
         keys_count = self._order == Order.BY_LINE and self.wanted is Phase.REDUCE
         return cells.at_original_keys() if keys_count else cells
@@ -230,7 +234,7 @@ class RequestData:
         """
         self._check_step(assignment)
         is_map = assignment.phase is Phase.MAP
-        yield from _lines(self.inputs, assignment) if is_map else self._slices(assignment)
+        yield from lines_of(self.inputs, assignment) if is_map else self._slices(assignment)
 
     def files(self, assignment: Assignment) -> Iterator[bytes]:
         """The files with a map assignment's lines, if all are in place: a line of JSON.  Blocks.
@@ -238,11 +242,12 @@ class RequestData:
         :raises TransferFailed: as for ``stream``.
         """
         self._check_step(assignment)
-        yield wire.encode(_files(self.inputs, assignment)) + b"\n"
+        yield wire.encode(files_of(self.inputs, assignment)) + b"\n"
 
     def _check_step(self, assignment: Assignment) -> None:
         if assignment.phase is not Phase.MERGE and assignment.round != self.step:
             raise TransferFailed(f"step {assignment.round + 1} of {self.id} is over")
+
 
     def _slices(self, assignment: Assignment) -> Iterator[bytes]:
         if assignment.phase is Phase.MERGE:
@@ -262,31 +267,6 @@ class RequestData:
             with self.spool.open(run.output.place) as file:
                 yield from cut_slice(file, run.index, low, high, self._order)
         yield END_FRAME
-
-
-def _files(inputs: IInputs, assignment: Assignment) -> FileList:
-    is_map = assignment.phase is Phase.MAP
-    pieces = tuple(inputs.pieces(assignment.start, assignment.end)) if is_map else ()
-    files = tuple(each for each in map(inputs.found, pieces) if each is not None)
-    return FileList(pieces, files) if len(files) == len(pieces) else FileList((), ())
-
-
-def _lines(inputs: IInputs, assignment: Assignment) -> Iterator[bytes]:
-    pieces = inputs.pieces(assignment.start, assignment.end)
-    yield wire.encode({"pieces": [wire.to_plain(each) for each in pieces]}) + b"\n"
-    for piece in pieces:
-        with inputs.open(piece) as file:
-            yield from _read(file, piece)
-
-
-def _read(file: BinaryIO, piece: Piece) -> Iterator[bytes]:
-    left = piece.length
-    while left:
-        chunk = file.read(min(left, CHUNK_BYTES // 4))
-        if not chunk:
-            raise NoSuchInput(f"'{piece.name}' became shorter while the request ran")
-        left -= len(chunk)
-        yield chunk
 
 
 def _accumulate(weights: Sequence[int]) -> tuple[int, ...]:

@@ -58,6 +58,7 @@ class Work:
     _began: float = 0.0
     _running: Running | None = None
     _error: HaGoopError | None = None
+    _file_ends: tuple[int, ...] = ()
     _fetching: "Deferred[None] | None" = None
 
     def __attrs_post_init__(self) -> None:
@@ -99,7 +100,10 @@ class Work:
 
     def take_back(self, end: int) -> int:
         """Stop at ``end``, or as soon after it as the job in hand allows."""
-        self.end = min(self.end, max(end, self.job_end, self.assignment.start + 1))
+        end = max(end, self.job_end, self.assignment.start + 1)
+        # Where files are whole jobs, the one in which it lies is done.
+        ends = (each for each in self._file_ends if each >= end)
+        self.end = min(self.end, next(ends, end))
         return self.end
 
     async def cancel(self, reason: str) -> None:
@@ -216,7 +220,10 @@ class Work:
         self._fetch(incoming)
         try:
             offset = 0
-            for piece in (await incoming.header(PieceList)).pieces:
+            pieces = (await incoming.header(PieceList)).pieces
+            if self.assignment.program.map_whole:
+                self._file_ends = tuple(each.end for each in pieces)
+            for piece in pieces:
                 await self._map_piece(piece, lines, offset)
                 offset += piece.length
         finally:
@@ -229,7 +236,8 @@ class Work:
         while at < min(piece.end, self.end):
             self._check()
             left = min(piece.end, self.end) - at
-            count = self.sizer.next_job(left, self.commit_seconds)
+            whole = self.assignment.program.map_whole
+            count = left if whole else self.sizer.next_job(left, self.commit_seconds)
             self._begin(at, at + count, count)
             stop = await self._find(lines, offset, limit, count if at + count < piece.end else None)
             await self._run_job(count, Feed(lines.path, offset, stop), piece)

@@ -4,7 +4,7 @@ The formulae are those of a scheduler simulated on ten fleets; results are flat 
 Everything is in *weight*: lines in map, bytes in merge and reduce.
 """
 
-from math import inf, sqrt
+from math import inf, log, sqrt
 
 from attrs import frozen
 
@@ -17,6 +17,12 @@ LEASE_SECONDS = 60.0
 """Upper bound of a lease (L_max)."""
 FIRST_LEASE_SECONDS = 2.0
 """Upper bound for a newcomer, and for a session younger than this (L_0)."""
+WHOLE_SHARES = 6
+"""The same where jobs cannot be cut."""
+WHOLE_LEASE_SECONDS = 20.0
+GRID_STEP = 1.3
+LIKELY = 0.5
+"""A whole job is copied when its holder's end is less likely than this to come after the job's."""
 COMMIT_SECONDS = 10.0
 """Upper bound of a job's intended length (tau_max)."""
 MIN_COMMIT_SECONDS = 0.02
@@ -95,6 +101,41 @@ def lease_seconds(asking: Asking, supply: Supply) -> float:
 def lease_weight(asking: Asking, supply: Supply) -> int:
     """How much to lease; at least 1."""
     return max(1, int(asking.speed * lease_seconds(asking, supply)))
+
+
+def whole_lease_seconds(asking: Asking, supply: Supply, prior: Prior, now: float) -> float:
+    """How long a lease of jobs that cannot be cut should keep this worker busy.
+
+    The whole-job rule: of all lengths t on a geometric grid, the one of which most work is expected
+    for each second spent, ``(t - o) P(alive at t) / E(seconds spent)``; o is the start-up, and a second
+    is spent until the lease is over or its holder is lost.  Bounds: a share of what is left, 20 s.
+    """
+    start = asking.pace.start_seconds
+    most = min(WHOLE_LEASE_SECONDS, max(supply.drain_seconds / WHOLE_SHARES, 1.5 * start))
+    if asking.pace.speed is None:
+        most = min(most, FIRST_LEASE_SECONDS)
+
+    def gain(seconds: float) -> float:
+        alive = asking.record.survival(seconds, prior, now)
+        return (seconds - start) * alive / asking.record.lasting_seconds(seconds, prior, now)
+
+    return max(_grid(min(1.5 * start, most), most), key=gain)
+
+
+def _grid(least: float, most: float) -> list[float]:
+    steps = int(log(most / least) / log(GRID_STEP))
+    return [*(least * GRID_STEP**step for step in range(steps + 1)), most]
+
+
+def whole_lease_weight(asking: Asking, supply: Supply, prior: Prior, now: float) -> int:
+    """How much to lease of what cannot be cut; whoever cuts gives one job at least."""
+    seconds = whole_lease_seconds(asking, supply, prior, now) - asking.pace.start_seconds
+    return max(1, int(asking.speed * seconds))
+
+
+def is_likely_lost(record: Record, seconds: float, prior: Prior, now: float) -> bool:
+    """Whether a holder will sooner be lost than come to the end of a job that takes so long."""
+    return record.survival(seconds, prior, now) < LIKELY
 
 
 def quiet_seconds(workers: int) -> float:

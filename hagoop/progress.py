@@ -15,6 +15,8 @@ from hagoop.ranges import Range, RangeSet
 
 MOST_PIECES = 256
 """How many files one assignment may touch: each is a run of the program of its own."""
+MOST_COMBINED_PIECES = 4096
+"""The same where one run may see lines of several: all are looked at when they are leased."""
 
 
 @frozen
@@ -67,6 +69,8 @@ class Progress:
     :ivar total: positions known so far; more may come until ``whole``.
     :ivar estimate: how many there will be, as far as can be told.
     :ivar breaks: positions at which a file begins.
+    :ivar most_pieces: how many files one assignment may touch.
+    :ivar whole_jobs: whether a job cannot be cut: in map it is a whole file, in reduce all keys.
     :ivar pending: commits accepted whose bytes are not on disk yet.
     """
 
@@ -77,6 +81,8 @@ class Progress:
     estimate: int = 0
     whole: bool = False
     breaks: Sequence[int] = ()
+    most_pieces: int = MOST_PIECES
+    whole_jobs: bool = False
     pending: int = 0
     untouched: RangeSet = field(factory=RangeSet)
     committed: RangeSet = field(factory=RangeSet)
@@ -129,17 +135,54 @@ class Progress:
             while start < free.end:
                 after = heads[bisect_right(heads, start) :]
                 end = min(free.end, after[0] if after else free.end)
-                if start not in self.histories or not refuses(self.histories[start]):
-                    return Range(start, self._limit(start, end, weight))
+                refused = start in self.histories and refuses(self.histories[start])
+                limit = start if refused else self._limit(start, end, weight)
+                if limit > start:
+                    return Range(start, limit)
                 start = end
         return None
 
     def _limit(self, start: int, end: int, weight: int) -> int:
+        """Where a range ends; at ``start`` when there is no end yet that it may have."""
         if self.phase is Phase.MERGE:
             return start + 1  # One group of runs is one merge.
-        end = min(end, self.scale.advance(start, weight))
-        far = bisect_right(self.breaks, start) + MOST_PIECES - 1
+        first = self.edge_from(start + 1)
+        if first is None or first > end:
+            return start
+        end = max(first, self.edge_to(min(end, self.scale.advance(start, weight))))
+        far = bisect_right(self.breaks, start) + self.most_pieces - 1
         return min(end, self.breaks[far]) if far < len(self.breaks) else end
+
+    # Edges: where jobs may begin and end
+
+    @property
+    def _files_are_whole(self) -> bool:
+        return self.whole_jobs and self.phase is Phase.MAP
+
+    def edge_from(self, position: int) -> int | None:
+        """The first edge at or behind a position; None while it is not known."""
+        if not self._files_are_whole:
+            return position
+        found = bisect_left(self.breaks, position)
+        if found < len(self.breaks):
+            return self.breaks[found]
+        return self.total if self.whole and position <= self.total else None
+
+    def edge_to(self, position: int) -> int:
+        """The last edge at or before a position."""
+        if not self._files_are_whole:
+            return position
+        if self.whole and position >= self.total:
+            return self.total
+        return self.breaks[bisect_right(self.breaks, position) - 1] if self.breaks else 0
+
+    def may_be_job(self, wanted: Range) -> bool:
+        """Whether a range begins and ends at edges."""
+        return self.edge_to(wanted.start) == wanted.start and self.edge_to(wanted.end) == wanted.end
+
+    def is_open(self, wanted: Range) -> bool:
+        """Whether nobody holds any of a range that may be a job, or several."""
+        return wanted in self.untouched and self.may_be_job(wanted)
 
     def lease(self, wanted: Range, holder: AssignmentId) -> Stretch:
         """Take a range out of the pool."""

@@ -19,11 +19,14 @@ HADOOP = {
     "-combiner": "--combiner",
     "-file": "--file",
     "-cmdenv": "--env",
+    "-numReduceTasks": "--reduce-tasks",
 }
 """Hadoop Streaming's flags and ours; ``-input``, ``-files`` and ``-D`` are read apart."""
 HADOOP_SETTINGS = {
     "stream.num.map.output.key.fields": "--key-fields",
     "stream.map.output.field.separator": "--separator",
+    "mapreduce.job.reduces": "--reduce-tasks",
+    "mapred.reduce.tasks": "--reduce-tasks",
 }
 """Hadoop's settings, each ``-D NAME=VALUE``, and our options."""
 

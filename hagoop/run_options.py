@@ -17,6 +17,7 @@ from hagoop.order_options import check_order, key_fields, separator
 from hagoop.shipping import check_program, files_of, find_binary, rewrite
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+MOST_LINES = 10**15
 PROGRAMS = ("mapper", "combiner", "reducer")
 
 
@@ -27,6 +28,7 @@ class Running:
     :param then: the programs of the steps after the first.
     :param servers: endpoint strings, tried in turn; None: on this machine, by ``workers`` workers.
     :param where: the servers as the user named them.
+    :param lines: in place of inputs: so many numbers.
     """
 
     inputs: tuple[str, ...]
@@ -42,6 +44,7 @@ class Running:
     quiet: bool
     label: str
     then: tuple[Program, ...] = ()
+    lines: int | None = None
 
 
 class RunOptions(CommonOptions):
@@ -65,18 +68,23 @@ class RunOptions(CommonOptions):
         ["reducer", "r", None, "Program run on sorted lines"],
         ["combiner", "c", None, "Program run on sorted lines of one job"],
         ["binary", None, None, "Program run as PATH map|reduce FILE START END OFFSET"],
+        ["lines", None, None, "In place of INPUT: the numbers from 1 to so many as lines"],
         ["workers", None, None, "With --local: how many workers [one per processor]"],
         ["ok-status", None, "0", "Exit statuses that mean success: 0,1"],
         ["timeout", None, "600", "Seconds without a line read or printed until a run is killed"],
         ["attempts", None, "4", "How often a program may fail on the same lines"],
         ["key-fields", None, None, "Of how many fields a line's key is [1]"],
         ["separator", None, None, "The byte that ends a field [TAB]"],
+        ["reduce-tasks", None, None, "0: no reducer; 1: --reduce-whole; any other number means nothing"],
     ]
     optFlags: ClassVar[list[list[object]]] = [
         ["local", None, "Run it on this machine, with a server of its own"],
         ["detach", None, "Print the id and leave"],
         ["force", None, "Replace an existing answer"],
         ["secondary-sort", None, "Sort the lines of one key too"],
+        ["combine-files", None, "One run of the mapper may see lines of several files"],
+        ["map-whole", None, "Run the mapper once per file"],
+        ["reduce-whole", None, "Run the reducer once, over all keys"],
     ]
 
     def __init__(self) -> None:
@@ -97,10 +105,13 @@ class RunOptions(CommonOptions):
         self.env.append((name, value))
 
     def postOptions(self) -> None:
-        if not self.words:
+        if self.words and self["lines"] is not None:
+            raise UsageError("--lines stands in place of INPUT: leave one of the two out")
+        if not self.words and self["lines"] is None:
             raise UsageError("run needs an INPUT: a file, a folder, server:PATH, or - for stdin")
         if "" in self.words:
             raise UsageError("an INPUT is empty: perhaps a variable of the shell is not set")
+        self._count_reduce_tasks()
         self._check_programs()
         if self["workers"] is not None and not self["local"]:
             raise UsageError("--workers needs --local; elsewhere workers join by themselves")
@@ -119,6 +130,42 @@ class RunOptions(CommonOptions):
         if self["combiner"] is not None and self["reducer"] is None:
             raise UsageError("--combiner needs a --reducer: without one nothing is sorted")
         check_order(self)
+        self._check_runs()
+
+    def _check_runs(self) -> None:
+        """What one run of a program is to see."""
+        if self["map-whole"] and self["mapper"] is None:
+            raise UsageError("--map-whole needs a --mapper, which it runs once per file")
+        if self["map-whole"] and self["combine-files"]:
+            raise UsageError(
+                "--map-whole runs the mapper on each file, --combine-files on several at once: choose"
+            )
+        if self["combine-files"] and self["binary"] is not None:
+            raise UsageError("--combine-files does not go with --binary, which gets lines of one file")
+        if self["reduce-whole"] and self["reducer"] is None:
+            raise UsageError("--reduce-whole needs a --reducer, which it runs once over all keys")
+
+    def _count_reduce_tasks(self) -> None:
+        """As Hadoop does: without reduce tasks the reducer is left out, with one it sees all keys."""
+        if self["reduce-tasks"] is None:
+            return
+        count = self.number("reduce-tasks", int, 0)
+        if count == 0 and self["reduce-whole"]:
+            raise UsageError("--reduce-whole runs a reducer, and --reduce-tasks 0 leaves it out: choose")
+        if count == 0:
+            self["reducer"] = self["combiner"] = None
+        elif count == 1 and self["reducer"] is not None:
+            self["reduce-whole"] = 1
+
+    @property
+    def lines(self) -> int | None:
+        """How many numbers are the input, if no INPUT is."""
+        given = self["lines"]
+        if given is None:
+            return None
+        if not re.fullmatch("[0-9]{1,16}", given) or int(given) > MOST_LINES:
+            raise UsageError(f"--lines {given}: it must be a whole number from 0 to {MOST_LINES}")
+        return int(given)
 
     def number(self, name: str, kind: Callable[[str], float], least: float) -> float:
         """A number that was given, at least so large."""
@@ -160,6 +207,9 @@ def program_of(given: RunOptions, folder: Path) -> tuple[Program, dict[str, Path
         key_fields=key_fields(given),
         separator=separator(given),
         secondary_sort=bool(given["secondary-sort"]),
+        combine_files=bool(given["combine-files"]),
+        map_whole=bool(given["map-whole"]),
+        reduce_whole=bool(given["reduce-whole"]),
     )
     return program, files | _files(given, folder)
 
@@ -181,6 +231,7 @@ def running_of(given: RunOptions, folder: Path) -> Running:
         json=bool(given["json"]),
         quiet=bool(given["quiet"]),
         label=label_of(given),
+        lines=given.lines,
     )
 
 

@@ -410,13 +410,8 @@ class Scheduler:
         if not held:
             return shown
         request, progress = held[-1].request, held[-1].progress
-        asking = fleet.asking(session, request, progress.phase, now)
-        supply = fleet.supply(request, progress, now)
-        return evolve(
-            shown,
-            next_seconds=policy.lease_seconds(asking, supply),
-            next_weight=policy.lease_weight(asking, supply),
-        )
+        seconds, weight = fleet.next_lease(session, request, progress, now)
+        return evolve(shown, next_seconds=seconds, next_weight=weight)
 
 
 def _lines_in_hand(lease: Lease) -> int:

@@ -52,12 +52,15 @@ def _place(data: RequestData, phase: Phase, failure: Failure) -> str:
     if phase is not Phase.MAP:
         return _keys(data, failure) if phase is Phase.REDUCE else "sorted runs"
     try:
-        first = data.inputs.pieces(failure.start, failure.end)[0]
+        pieces = data.inputs.pieces(failure.start, failure.end)
+        first, last = pieces[0], pieces[-1]
     except (RequestError, IndexError):
         return f"lines {failure.start + 1}-{failure.end} of the input"
-    last = first.file_line + first.end - first.start
-    lines = f"line {last}" if last == first.file_line + 1 else f"lines {first.file_line + 1}-{last}"
     name = first.name if data.printed is None else f"the {first.name}"
+    end = last.file_line + last.end - last.start
+    if len(pieces) > 1:
+        return f"{name}, line {first.file_line + 1}, to {last.name}, line {end}"
+    lines = f"line {end}" if end == first.file_line + 1 else f"lines {first.file_line + 1}-{end}"
     return f"{name}, {lines}"
 
 

@@ -2,7 +2,7 @@
 
 The folder holds:
 
-    arriving/              files on their way in, or on their way out
+    arriving/              files on their way in, or on their way out, and texts of packed inputs
     requests/RID/segment-N what is small, one after the other
     requests/RID/run-N     what is large, a file each
     blobs/SHA256           programs, once however often they are used
@@ -43,6 +43,7 @@ from hagoop.interfaces import Arrived, ISpool, Syncable
 from hagoop.jobs import Place, RequestId
 from hagoop.memory_spool import MemorySpool
 from hagoop.stored import SEGMENT_BYTES, Segment, StoredFile
+from hagoop.texts import TextFile
 
 log = Logger()
 
@@ -102,6 +103,10 @@ class FolderSpool:
 
     def receive(self, limit: int) -> Arriving:
         return Arriving(limit, self._room, self._unlink, self._new_file)
+
+    def new_texts(self) -> TextFile:
+        """Room for the text of packed inputs; the next start removes what is left of it."""
+        return TextFile(self._new_path(), self._room, self._unlink)
 
     def _new_path(self) -> Path:
         return self.folder / "arriving" / str(next(self._numbers))

@@ -12,8 +12,9 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from hagoop.answers import InThread
+from hagoop.counting import Block, batched
 from hagoop.errors import NoSuchInput
-from hagoop.inputs import GUESSED_LINE_BYTES, Block, batched, find_newline
+from hagoop.inputs import GUESSED_LINE_BYTES, find_newline
 from hagoop.interfaces import IInputs, ISpool
 from hagoop.jobs import Piece, Place
 
@@ -132,6 +133,9 @@ class StepInputs:
 
     def found(self, piece: Piece) -> None:
         """It is in no file of the user's."""
+
+    def close(self) -> None:
+        """Nothing was made."""
 
     def _between(self, start: int, end: int) -> Iterator[Place]:
         """Where the bytes from ``start`` to before ``end`` are."""

@@ -89,7 +89,7 @@ class Tail:
 
         All who are idle share it, where a copy would be one worker's.  The job announced still counts.
         """
-        end = max(lease.job_end, lease.stretch.front + 1)
+        end = lease.job_stop
         mute = policy.is_mute(lease.silent_seconds(self.now), len(self.fleet.sessions))
         if mute and lease.is_alone and end < lease.stretch.end:
             lease.progress.shorten(lease.stretch, end)
@@ -103,13 +103,25 @@ class Tail:
             end = progress.scale.advance(lease.stretch.front, lease.open_weight - taken)
             if decisions := lease.ask_back(end):
                 return [*decisions]
-        if helper.worker != lease.session.worker and policy.is_worth_copying(seen, speed, start):
+        other = helper.worker != lease.session.worker
+        if other and (policy.is_worth_copying(seen, speed, start) or self._is_likely_lost(lease)):
             lease.stretch.wants_copy = True
         return []
 
+    def _is_likely_lost(self, lease: Lease) -> bool:
+        """Whether all of a job that cannot be cut will sooner be lost with its holder than end."""
+        if not lease.progress.whole_jobs:
+            return False
+        seconds = self._seconds_left(lease, lease.job_weight)
+        return self.fleet.is_likely_lost(lease.session, seconds, self.now)
+
     def _running(self, lease: Lease) -> policy.Running:
         speed = self.fleet.speed(lease.session, lease.request, lease.progress.phase)
-        silent = lease.silent_seconds(self.now)
         weight = lease.open_weight
-        left = policy.predict_seconds_left(weight, speed, self.now - lease.committed, silent)
+        left = self._seconds_left(lease, weight)
         return policy.Running(weight, weight - lease.job_weight, speed, left)
+
+    def _seconds_left(self, lease: Lease, weight: int) -> float:
+        speed = self.fleet.speed(lease.session, lease.request, lease.progress.phase)
+        silent = lease.silent_seconds(self.now)
+        return policy.predict_seconds_left(weight, speed, self.now - lease.committed, silent)

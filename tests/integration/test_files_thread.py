@@ -8,8 +8,9 @@ from twisted.internet.defer import CancelledError
 from hagoop.arriving import SMALL_BYTES
 from hagoop.errors import NoSuchInput
 from hagoop.found import walk
-from hagoop.inputs import FileInputs, files_in_place
+from hagoop.inputs import FileInputs
 from hagoop.journal import SqliteJournal
+from hagoop.source_files import files_in_place
 from hagoop.spool import FolderSpool
 
 

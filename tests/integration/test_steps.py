@@ -98,7 +98,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with running(tmp_path_factory.mktemp("steps") / "it", 2) as made:
         (made.at / "input").write_bytes(LINES)
         yield made
-        made.forget_all()
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -1,7 +1,7 @@
 """A ledger with short words for what happens to it, for the tests of the pure layers."""
 
 from collections.abc import Sequence
-from itertools import count
+from itertools import accumulate, count
 
 from attrs import define, field
 
@@ -29,8 +29,8 @@ from hagoop.requests import Request
 MUCH = 10**6
 
 
-def submission(attempts: int = 4) -> Submission:
-    program = Program("map", "reduce", attempts=attempts)
+def submission(attempts: int = 4, *, whole: bool = False) -> Submission:
+    program = Program("map", "reduce", attempts=attempts, map_whole=whole)
     return Submission(program, (Source("server", "lines"),), "a label")
 
 
@@ -81,6 +81,16 @@ class Books:
         made = self.ledger.request_submitted(id_, submission(attempts), self.now)
         self.ledger.phase_began(id_, Phase.MAP, 0, None)
         self.ledger.lines_counted(id_, lines, lines, (0,), whole=True)
+        return made
+
+    def submit_files(self, *lines: int) -> Request:
+        """A request that maps whole files of so many lines."""
+        id_ = RequestId("r1")
+        made = self.ledger.request_submitted(id_, submission(whole=True), self.now)
+        self.ledger.phase_began(id_, Phase.MAP, 0, None)
+        total = sum(lines)
+        breaks = (0, *accumulate(lines[:-1]))
+        self.ledger.lines_counted(id_, total, total, breaks, whole=True)
         return made
 
     def progress(self, request: str = "r1") -> Progress:

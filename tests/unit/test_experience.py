@@ -265,3 +265,14 @@ def test_failed_job_is_tried_again_with_half() -> None:
     assert sizer.next_job(10_000, 10.0) == 320
     sizer.failed(1)
     assert sizer.next_job(10_000, 10.0) == 16
+
+
+@given(st.floats(0.25, 4.0), st.floats(0.25, 1e4), st.floats(0.01, 3.0), st.integers(0, 3))
+def test_lasting_is_the_sum_of_survival(a: float, b: float, lives: float, failures: int) -> None:
+    """Also where as many failures as one make the formula another."""
+    record, prior = Record(failures=failures), Prior(a, b)
+    steps, seconds = 200, lives * b
+    wide = seconds / steps
+    summed = sum(record.survival((n + 0.5) * wide, prior, 0.0) for n in range(steps)) * wide
+    assert record.lasting_seconds(seconds, prior, 0.0) == pytest.approx(summed, rel=0.01)
+    assert record.lasting_seconds(seconds, Prior(1.0, b), 0.0) <= seconds

@@ -19,10 +19,11 @@ from hagoop.feeding import Feed
 from hagoop.found import walk
 from hagoop.in_place import SharedFile, find_shared
 from hagoop.incoming import Incoming, NoBody
-from hagoop.inputs import FileInputs, SourceFile, files_in_place
+from hagoop.inputs import FileInputs
 from hagoop.jobs import Assignment, AssignmentId, FileList, Phase, Program, RequestId, Submission
 from hagoop.memory_spool import MemorySpool
 from hagoop.phases import RequestData
+from hagoop.source_files import SourceFile, files_in_place
 
 TEXTS = {"a": b"1\n2\n", "b": b"3\n4"}
 

@@ -12,22 +12,19 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface.verify import verifyObject
 
-from hagoop.errors import BadMessage, NoSuchInput
-from hagoop.found import walk
-from hagoop.inputs import (
+from hagoop.counting import (
     BATCH_BYTES,
     BLOCK_BYTES,
     FIRST_BATCH_BYTES,
     Block,
-    FileInputs,
-    MemoryInputs,
     batched,
     count_blocks,
-    files_in_place,
-    files_of_bundle,
-    find_newline,
 )
+from hagoop.errors import BadMessage, NoSuchInput
+from hagoop.found import walk
+from hagoop.inputs import FileInputs, MemoryInputs, find_newline
 from hagoop.interfaces import IInputs
+from hagoop.source_files import files_in_place, files_of_bundle
 
 
 def here(work):

@@ -195,3 +195,38 @@ def test_lease_is_always_a_number_of_lines(
     supply = Supply(left, speed, workers)
     assert policy.lease_weight(asked, supply) >= 1
     assert policy.commit_seconds(asked, supply, PRIOR, 0.0) >= policy.MIN_COMMIT_SECONDS
+
+
+def whole(asked: Asking, supply: Supply = PLENTY, prior: Prior = PRIOR) -> float:
+    return policy.whole_lease_seconds(asked, supply, prior, 0.0)
+
+
+def test_whole_lease_is_bounded_by_a_share_and_twenty_seconds() -> None:
+    """For who has never been lost, in a long time; a newcomer gets two seconds here too."""
+    steady = Prior(0.01, 1e6)
+    assert whole(asking(), prior=steady) == policy.WHOLE_LEASE_SECONDS == 20.0
+    assert whole(asking(), Supply(6000.0, 100.0, 2), steady) == 10.0
+    assert whole(asking(new=True), prior=steady) == policy.FIRST_LEASE_SECONDS
+    assert policy.whole_lease_weight(asking(start=1.0), PLENTY, steady, 0.0) == 1900
+
+
+def test_whole_lease_of_a_frail_worker_is_short() -> None:
+    """Who was lost four times in ten seconds should not be given ten; more start-up, more work."""
+    prior = Prior(4.0, 10.0)
+    short = whole(asking(start=0.05), prior=prior)
+    longer = whole(asking(start=1.0), prior=prior)
+    assert 0.05 < short < 2.0 < longer < 10.0
+    assert whole(asking(start=0.05, failures=20.0), prior=prior) < short
+
+
+def test_whole_lease_is_one_job_at_least() -> None:
+    """However long it takes to begin."""
+    assert policy.whole_lease_weight(asking(1e-3), PLENTY, PRIOR, 0.0) == 1
+    assert policy.whole_lease_weight(asking(start=60.0), Supply(0.0, 0.0, 1), PRIOR, 0.0) == 1
+
+
+def test_holder_is_likely_lost_when_its_end_is_nearer_than_that_of_the_job() -> None:
+    """One failure in ten seconds: after ten more it is even."""
+    prior = Prior(1.0, 10.0)
+    assert not policy.is_likely_lost(Record(), 9.0, prior, 0.0)
+    assert policy.is_likely_lost(Record(), 11.0, prior, 0.0)

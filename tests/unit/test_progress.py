@@ -4,7 +4,7 @@ import pytest
 
 from hagoop.errors import LedgerError
 from hagoop.jobs import AssignmentId, Output, Phase, WorkerId
-from hagoop.progress import MOST_PIECES, History, Progress, Scale, Stretch
+from hagoop.progress import MOST_COMBINED_PIECES, MOST_PIECES, History, Progress, Scale, Stretch
 from hagoop.ranges import Range
 
 ONE, TWO = AssignmentId("1-1"), AssignmentId("1-2")
@@ -94,6 +94,75 @@ def test_cut_touches_a_bounded_number_of_files() -> None:
     assert progress.cut(many, nobody) == Range(0, MOST_PIECES)
     progress.lease(Range(0, many - 5), ONE)
     assert progress.cut(many, nobody) == Range(many - 5, many)
+
+
+def test_run_over_several_files_touches_more_of_them() -> None:
+    """They are one run of the program."""
+    many = 3 * MOST_PIECES
+    progress = Progress(Phase.MAP, most_pieces=MOST_COMBINED_PIECES)
+    progress.grow(many, many, range(many), whole=True)
+    assert progress.cut(many, nobody) == Range(0, many)
+
+
+def whole_files(lines: int, *breaks: int, whole: bool = True) -> Progress:
+    progress = Progress(Phase.MAP, whole_jobs=True)
+    progress.grow(lines, lines, breaks, whole=whole)
+    return progress
+
+
+def test_whole_files_are_cut_at_their_ends() -> None:
+    """As many as fit the weight, and one at least."""
+    progress = whole_files(100, 0, 10, 20, 90)
+    assert progress.cut(1, nobody) == Range(0, 10)
+    assert progress.cut(25, nobody) == Range(0, 20)
+    assert progress.cut(1000, nobody) == Range(0, 100)
+    progress.lease(Range(0, 20), ONE)
+    assert progress.cut(1, nobody) == Range(20, 90)
+
+
+def test_file_that_is_being_counted_is_not_leased_whole() -> None:
+    """Its end is not known; where the next one begins, it is."""
+    progress = whole_files(15, 0, 10, whole=False)
+    assert progress.cut(1000, nobody) == Range(0, 10)
+    progress.lease(Range(0, 10), ONE)
+    assert progress.cut(1000, nobody) is None
+    progress.grow(20, 20, (0, 10), whole=False)
+    assert progress.cut(1000, nobody) is None
+    progress.grow(21, 21, (0, 10, 20), whole=False)
+    assert progress.cut(1000, nobody) == Range(10, 20)
+    progress.grow(21, 21, (0, 10, 20), whole=True)
+    assert progress.cut(1000, nobody) == Range(10, 21)
+
+
+def test_whole_files_end_before_a_head_with_a_history() -> None:
+    """As lines do; who is refused there gets what follows."""
+    progress = whole_files(30, 0, 10, 20)
+    progress.history(10)
+    assert progress.cut(1000, nobody) == Range(0, 10)
+    progress.lease(Range(0, 10), ONE)
+    assert progress.cut(1000, everybody) is None
+    progress.history(20)
+    progress.lease(Range(10, 20), TWO)
+    assert progress.cut(1000, nobody) == Range(20, 30)
+
+
+def test_part_of_a_file_is_no_whole_job() -> None:
+    """Whoever sends it; elsewhere any range may be a job."""
+    progress = whole_files(30, 0, 10)
+    assert progress.is_open(Range(0, 10))
+    assert progress.is_open(Range(10, 30))
+    assert not progress.is_open(Range(0, 9))
+    assert not progress.is_open(Range(1, 10))
+    assert not progress.is_open(Range(10, 29))
+    assert counted(30).is_open(Range(3, 7))
+    assert not Progress(Phase.MAP, whole_jobs=True).is_open(Range(0, 1))
+
+
+def test_all_keys_are_one_whole_job() -> None:
+    """In reduce a position is a whole job by itself."""
+    progress = Progress(Phase.REDUCE, 0, Scale((0, 50)), whole_jobs=True)
+    progress.grow(1, 0, (), whole=True)
+    assert progress.cut(1, nobody) == Range(0, 1)
 
 
 def test_what_is_not_counted_yet_is_estimated() -> None:

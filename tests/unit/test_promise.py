@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from world.machines import Temper
-from world.programs import MAPPERS, REDUCERS, Step, Task
+from world.programs import MAPPERS, REDUCERS, TOTAL, Step, Task
 from world.scenario import Scenario, World
 
 from hagoop.keys import Order
@@ -46,13 +46,16 @@ ORDERS = [
 @st.composite
 def steps(draw):
     """The programs of a step; without a reducer nothing is sorted."""
-    mapper, reducer = draw(st.sampled_from(list(MAPPERS))), draw(st.sampled_from([None, *REDUCERS]))
+    mapper = draw(st.sampled_from([TOTAL, *MAPPERS]))
+    reducer = draw(st.sampled_from([None, TOTAL, *REDUCERS]))
+    combine = draw(st.booleans())
     if reducer is None:
-        return Step(mapper)
+        return Step(mapper, combine=combine)
     order = draw(st.sampled_from(ORDERS))
     # It joins what has the same key by TAB, and sorted it would be joined otherwise.
     combines = reducer == "join" and order == Order.BY_KEY
-    return Step(mapper, reducer, draw(st.sampled_from([None, "join"])) if combines else None, order)
+    combiner = draw(st.sampled_from([None, "join"])) if combines else None
+    return Step(mapper, reducer, combiner, order, combine)
 
 
 @st.composite
@@ -102,6 +105,34 @@ def test_answer_is_what_a_pipeline_would_print_whatever_happens(scenario):
     world = World(scenario)
     world.run()
     note(str(world.counts))
+
+
+BAD = Temper(seconds=0.2, slots=2, delay=0.01, trouble=0.1, kinds=tuple(KINDS))
+MANY = tuple((f"file-{number}", b"".join(b"k%d\tv\n" % n for n in range(50))) for number in range(4))
+
+
+def whole(task, seed):
+    """A world with bad machines and a crash, in which this is computed."""
+    return World(Scenario((task,), (BAD, BAD), seed, crashes=1, trouble_seconds=5.0))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_reducer_with_a_total_runs_once_over_all_keys(seed):
+    """Whatever happens, and also when runs were merged before."""
+    whole(Task(MANY, (Step(None, TOTAL),)), seed).run()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mapper_with_a_total_runs_once_per_file(seed):
+    """Whatever happens; also where lines are counted while it runs."""
+    whole(Task(MANY, (Step(TOTAL, "echo"),)), seed).run()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lines_of_several_files_are_mapped_by_one_run(seed):
+    """Also where a file's last line has no newline."""
+    files = tuple((name, data[:-1]) for name, data in MANY)
+    whole(Task(files, (Step("swap", "echo", combine=True),)), seed).run()
 
 
 def test_number_of_a_forgotten_request_is_not_given_again_after_a_restart():

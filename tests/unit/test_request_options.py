@@ -109,7 +109,7 @@ def test_local_run_names_no_server():
         "-m cat a -o out b",
         "-o out a b -mcat",
         "a --mapper=cat b --output=out",
-        "--map cat a --out out b",
+        "--mapp cat a --out out b",
         "a -m cat -o out -- b",
         "-input a -input b -mapper cat -output out",
         "-input a b -mapper cat -output out",
@@ -142,6 +142,23 @@ def test_one_dash_options_of_hadoop_are_synonyms(folder):
     assert found.program == Program("cat", "uniq -c", "sort", env=(("A", "1"),))
     assert [name for name, _ in found.files] == ["map.py", "lib/words.txt", "more/list.txt"]
     assert (found.inputs, found.output) == (("a",), "out")
+
+
+def test_reduce_tasks_of_hadoop_say_how_the_reducer_runs():
+    """None: not at all; one: once, over all keys; more mean nothing."""
+    for one in ("-numReduceTasks 1", "-D mapreduce.job.reduces=1", "-Dmapred.reduce.tasks=1"):
+        assert run(f"a -m cat -r wc {one}").program == Program("cat", "wc", reduce_whole=True)
+        assert run(f"a -m cat {one}").program == Program("cat", None)
+    for none in ("-numReduceTasks 0", "-D mapreduce.job.reduces=0"):
+        assert run(f"a -m cat -c wc -r wc {none}").program == Program("cat", None)
+    assert run("a -m cat -r wc -numReduceTasks 7").program == Program("cat", "wc")
+
+
+def test_lines_stand_in_place_of_inputs():
+    """As many numbers as are wanted."""
+    found = run("--lines 1000000000000 -m cat")
+    assert (found.inputs, found.lines) == ((), 10**12)
+    assert run("a -m cat").lines is None
 
 
 def test_empty_input_is_refused():
@@ -233,6 +250,34 @@ def test_bad_server_is_told_by_where_it_was_named(monkeypatch):
         ("run a -m cat --ok-status x", "--ok-status x: it must be numbers from 0 to 255: 0,1"),
         ("run a -m cat --ok-status 0,256", "--ok-status 0,256: it must be numbers from 0 to 255: 0,1"),
         ("run a -m cat --file lib/none", "--file lib/none: there is no such file"),
+        (
+            "run a -m cat --map-whole --combine-files",
+            "--map-whole runs the mapper on each file, --combine-files on several at once: choose",
+        ),
+        (
+            "run a --binary x --combine-files",
+            "--combine-files does not go with --binary, which gets lines of one file",
+        ),
+        ("run a -r wc --map-whole", "--map-whole needs a --mapper, which it runs once per file"),
+        ("run a --binary x --map-whole", "--map-whole needs a --mapper, which it runs once per file"),
+        (
+            "run a -m cat --reduce-whole",
+            "--reduce-whole needs a --reducer, which it runs once over all keys",
+        ),
+        (
+            "run a -r wc --reduce-whole -numReduceTasks 0",
+            "--reduce-whole runs a reducer, and --reduce-tasks 0 leaves it out: choose",
+        ),
+        ("run a -r wc -numReduceTasks 1.5", "--reduce-tasks 1.5: it must be a number from 0 on"),
+        ("run a -r wc -numReduceTasks 0", "run needs a --mapper or a --reducer, or both, or a --binary"),
+        ("run a --lines 5 -m cat", "--lines stands in place of INPUT: leave one of the two out"),
+        *(
+            (
+                f"run --lines {bad} -m cat",
+                f"--lines {bad}: it must be a whole number from 0 to 1000000000000000",
+            )
+            for bad in ("x", "-1", "1.5", "1000000000000001")
+        ),
         ("run a -m cat --colour", "option --colour not recognized"),
         ("status r1 r2", "'r2' is one word too many"),
         ("-x", "option -x not recognized"),

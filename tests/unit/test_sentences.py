@@ -36,6 +36,7 @@ def told(phase: Phase, start: int, end: int, *, attempts: int = 4, log: str = ""
         (0, 3, "a.txt, lines 1-3"),
         (1, 2, "a.txt, line 2"),
         (4, 5, "b.txt, line 2"),
+        (1, 5, "a.txt, line 2, to b.txt, line 2"),
         (3, 3, "lines 4-3 of the input"),
     ],
 )

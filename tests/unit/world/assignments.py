@@ -36,8 +36,9 @@ class LineWork:
     pieces: tuple[tuple[Piece, list[bytes]], ...]
 
     def limit(self, start: int, end: int) -> int:
-        """One run sees lines of one file."""
-        return min(end, next(piece.end for piece, _ in self.pieces if start < piece.end))
+        """One run sees lines of one file, or all of them."""
+        file_end = next(piece.end for piece, _ in self.pieces if start < piece.end)
+        return file_end if self.assignment.program.map_whole else min(end, file_end)
 
     def run(self, start: int, end: int) -> Result:
         """Map, sort, combine."""

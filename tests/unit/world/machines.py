@@ -44,6 +44,7 @@ class Work:
     job_start: int
     job_end: int
     begun: bool = False
+    ends: tuple[int, ...] = ()
     error: Exception | None = None
     waiting: "Deferred[None] | None" = None
     commits: list["Deferred[None]"] = field(factory=list)
@@ -63,7 +64,8 @@ class Work:
     def take_back(self, end: int) -> int:
         """Stop there, or as soon after as the job in hand allows."""
         if self.error is None:
-            self.end = min(self.end, max(end, self.job_end, self.front + 1))
+            wanted = max(end, self.job_end, self.front + 1)
+            self.end = min(self.end, next((each for each in self.ends if each >= wanted), wanted))
         return self.end
 
     def fail(self, error: Exception) -> None:
@@ -274,6 +276,8 @@ class Machine:
 
     async def _run(self, work: Work) -> None:
         task = await self._fetch(work)
+        if work.assignment.program.map_whole and isinstance(task, LineWork):
+            work.ends = tuple(piece.end for piece, _ in task.pieces)
         at, skipped = work.front, False
         while at < work.end:
             work.check()

@@ -84,8 +84,22 @@ REDUCERS: dict[str, Callable[[Lines], Lines]] = {
 }  # fmt: skip
 
 
+# Impure ones, for whole runs.
+
+
+def total(lines: Lines) -> Lines:
+    """All lines, and at the end how many there were: right only for a whole run."""
+    return [*lines, b"total\t%d\n" % len(lines)]
+
+
+TOTAL = "total"
+"""As a reducer it must see all keys at once, as a mapper a whole file."""
+
+
 def run_mapper(name: str | None, lines: Sequence[bytes]) -> Lines:
-    """What a mapper prints for some lines."""
+    """What a mapper prints for some lines; nothing is run on nothing."""
+    if name == TOTAL:
+        return total(list(lines)) if lines else []
     return [made for line in lines for made in MAPPERS[name](line)]
 
 
@@ -95,7 +109,9 @@ def sort_key(order: Order) -> Callable[[bytes], tuple[bytes, bytes]]:
 
 
 def run_reducer(name: str, lines: Sequence[bytes], order: Order) -> Lines:
-    """What a reducer prints for the lines of some keys."""
+    """What a reducer prints for the lines of some keys; nothing is run on nothing."""
+    if name == TOTAL:
+        return total(list(lines)) if lines else []
     groups = [list(group) for _, group in groupby(lines, order.key_of)]
     return [made for group in groups for made in REDUCERS[name](group)]
 
@@ -121,12 +137,16 @@ def lines_of(data: bytes) -> Lines:
 
 @frozen
 class Step:
-    """The programs of one step."""
+    """The programs of one step.
+
+    :param combine: whether one run may see lines of several files.
+    """
 
     mapper: str | None = None
     reducer: str | None = None
     combiner: str | None = None
     order: Order = BY_KEY
+    combine: bool = False
 
     @property
     def program(self) -> Program:
@@ -138,11 +158,15 @@ class Step:
             key_fields=self.order.fields,
             separator=self.order.separator.decode("ascii"),
             secondary_sort=self.order.by_value,
+            map_whole=self.mapper == TOTAL,
+            combine_files=self.combine and self.mapper != TOTAL,
+            reduce_whole=self.reducer == TOTAL,
         )
 
-    def run(self, lines: Lines) -> tuple[Lines, int]:
+    def run(self, files: Sequence[Lines]) -> tuple[Lines, int]:
         """What it prints for all lines, and how many keys there were."""
-        printed = run_mapper(self.mapper, lines)
+        parts = files if self.mapper == TOTAL else [[line for lines in files for line in lines]]
+        printed = [line for lines in parts for line in run_mapper(self.mapper, lines)]
         if self.reducer is None:
             return printed, 0
         printed.sort(key=sort_key(self.order))
@@ -161,25 +185,25 @@ class Task:
     cancelled: bool = False
 
     @property
-    def lines(self) -> Lines:
-        """``lines(I)``."""
-        return [line for _, data in self.files for line in lines_of(data)]
+    def lines(self) -> list[Lines]:
+        """The lines of each file."""
+        return [lines_of(data) for _, data in self.files]
 
     @property
     def answer(self) -> bytes:
         """What the promise says."""
-        lines = self.lines
+        files = self.lines
         for step in self.steps:
-            lines, _ = step.run(lines)
-        return b"".join(lines)
+            files = [step.run(files)[0]]
+        return b"".join(line for lines in files for line in lines)
 
     @property
     def counters(self) -> dict[tuple[str, str], int]:
         """What the programs count: lines mapped, keys reduced."""
-        lines, mapped, reduced = self.lines, 0, 0
+        files, mapped, reduced = self.lines, 0, 0
         for step in self.steps:
-            mapped += len(lines)
-            lines, keys = step.run(lines)
-            reduced += keys
+            mapped += sum(map(len, files))
+            lines, keys = step.run(files)
+            files, reduced = [lines], reduced + keys
         counts = {("world", "lines"): mapped, ("world", "keys"): reduced}
         return {name: amount for name, amount in counts.items() if amount}

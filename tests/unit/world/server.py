@@ -211,6 +211,9 @@ class GrowingInputs:
     def open(self, piece):
         return self._all.open(piece)
 
+    def close(self):
+        """Nothing was made."""
+
 
 @define(eq=False)
 class Library:

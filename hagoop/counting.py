@@ -1,0 +1,116 @@
+"""The lines of files, counted block by block."""
+
+import io
+import time
+from collections.abc import Iterator, Sequence
+
+from attrs import evolve, frozen
+
+from hagoop.source_files import SourceFile, changed, opened
+from hagoop.texts import TextFile
+from hagoop.unpacking import packing_of, unpacked
+
+BLOCK_BYTES = 256 << 10
+FIRST_BATCH_BYTES = 1 << 20
+"""Told at once, so that work can begin; each batch after it may be twice as large."""
+BATCH_BYTES = 64 << 20
+BATCH_SECONDS = 0.05
+
+
+@frozen
+class Unpacked:
+    """What a block of a packed file was made of.
+
+    :param taken: how many more bytes of the file were read for it.
+    :param text: where the file's text is, as far as it is there.
+    """
+
+    taken: int
+    text: SourceFile
+
+
+@frozen
+class Block:
+    """News of one block of a file.
+
+    :param file: the file's index.
+    :param newlines: all newlines of the file up to the block's end.
+    :param lines: all lines of the file, if this is its last block.
+    :param unpacked: of a packed file.
+    """
+
+    file: int
+    size: int
+    newlines: int
+    lines: int | None
+    unpacked: Unpacked | None = None
+
+    @property
+    def taken(self) -> int:
+        """How many bytes of the file it was made of."""
+        return self.size if self.unpacked is None else self.unpacked.taken
+
+
+def count_blocks(files: Sequence[SourceFile], texts: TextFile | None = None) -> Iterator[Block]:
+    """All blocks of all files in order; packed files are unpacked on the way.  Blocks.
+
+    :param texts: takes what is unpacked; without it packed files are read as they are.
+    :raises NoSuchInput: a file is not what was submitted, or is damaged.
+    :raises SpoolFull: there is no room for a text.
+    """
+    for number, file in enumerate(files):
+        if texts is not None and packing_of(file.name):
+            yield from _count_packed(number, file, texts)
+        else:
+            yield from _count_file(number, file)
+
+
+def _count_packed(number: int, file: SourceFile, texts: TextFile) -> Iterator[Block]:
+    base, newlines, taken, last = texts.size, 0, 0, b"\n"
+    text = SourceFile(file.name, str(texts.path), base, 0)
+    for data, read in unpacked(file, BLOCK_BYTES):
+        texts.append(file.name, data)
+        text = evolve(text, size=text.size + len(data))
+        newlines += data.count(b"\n")
+        yield Block(number, len(data), newlines, None, Unpacked(read - taken, text))
+        taken, last = read, data[-1:]
+    rest = Unpacked(file.size - taken, text)
+    yield Block(number, 0, newlines, newlines + (last != b"\n"), rest)
+
+
+def _count_file(number: int, file: SourceFile) -> Iterator[Block]:
+    with opened(file) as source:
+        if not file.size:
+            yield Block(number, 0, 0, 0)
+        buffer = bytearray(min(BLOCK_BYTES, file.size))
+        newlines = 0
+        for start in range(0, file.size, BLOCK_BYTES):
+            view = memoryview(buffer)[: file.size - start]
+            _fill(source, view, file)
+            newlines += buffer.count(b"\n", 0, len(view))
+            last = start + len(view) == file.size
+            lines = newlines + (view[-1] != ord("\n")) if last else None
+            yield Block(number, len(view), newlines, lines)
+
+
+def _fill(source: io.FileIO, view: memoryview, file: SourceFile) -> None:
+    at = 0
+    while at < len(view):
+        count = source.readinto(view[at:])
+        if not count:
+            raise changed(file)
+        at += count
+
+
+def batched(blocks: Iterator[Block]) -> Iterator[list[Block]]:
+    """Blocks in batches that grow, none much longer in the making than it should."""
+    batch: list[Block] = []
+    held, most, until = 0, FIRST_BATCH_BYTES, time.monotonic() + BATCH_SECONDS
+    for each in blocks:
+        batch.append(each)
+        held += each.size
+        if held >= most or time.monotonic() >= until:
+            yield batch
+            batch = []
+            held, most, until = 0, min(most * 2, BATCH_BYTES), time.monotonic() + BATCH_SECONDS
+    yield batch

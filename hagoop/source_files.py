@@ -1,0 +1,121 @@
+"""Files of inputs as they were submitted, and whether they are still the same."""
+
+import io
+import os
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from hagoop.disk import why
+from hagoop.errors import BadMessage, NoSuchInput
+from hagoop.found import look
+from hagoop.jobs import Found
+
+FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@frozen
+class SourceFile:
+    """A file of the inputs: whole, or a part of a bundle.
+
+    :param name: what the user calls it.
+    :param base: byte of ``path`` at which it begins.
+    :param mtime_ns: as it was submitted; None in a bundle, which is the spool's own. Likewise ``inode``.
+    """
+
+    name: str
+    path: str
+    base: int
+    size: int
+    mtime_ns: int | None = None
+    inode: int | None = None
+
+
+def files_in_place(found: Sequence[Found]) -> list[SourceFile]:
+    """Files that the server reads where they are: seen ones, and those below an input root."""
+    return [SourceFile(each.name, each.path, 0, each.size, each.mtime_ns, each.inode) for each in found]
+
+
+def files_of_bundle(found: Sequence[Found], path: str, base: int, size: int) -> list[SourceFile]:
+    """Files that were uploaded one after the other.
+
+    :param path: the spool's file that holds them from byte ``base`` on.
+    :raises BadMessage: their sizes do not add up to ``size``.
+    """
+    total = sum(each.size for each in found)
+    if total != size:
+        raise BadMessage(f"A manifest names {total} bytes, and {size} were uploaded")
+    made = []
+    for each in found:
+        made.append(SourceFile(each.name, path, base, each.size))
+        base += each.size
+    return made
+
+
+def opened(file: SourceFile) -> io.FileIO:
+    """The file, at its base.
+
+    :raises NoSuchInput: it is not the one that was submitted any more.
+    """
+    try:
+        made = io.FileIO(os.open(file.path, FLAGS), "rb")
+    except OSError as problem:
+        raise unreadable(file, problem) from problem
+    try:
+        check(file, os.fstat(made.fileno()))
+        made.seek(file.base)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def found_again(file: SourceFile) -> Found | None:
+    """The user's file as it is now; None: it is in a bundle, or its text is unpacked elsewhere.  Blocks.
+
+    :raises NoSuchInput: it is not the one that was submitted any more.
+    """
+    if file.mtime_ns is None:
+        return None
+    try:
+        found = look(file.name, file.path)
+    except OSError as problem:
+        raise unreadable(file, problem) from problem
+    if (found.size, found.mtime_ns, found.inode) != (file.size, file.mtime_ns, file.inode):
+        raise changed(file)
+    return found
+
+
+def stat_of(file: SourceFile) -> os.stat_result:
+    """What the system says of it.
+
+    :raises NoSuchInput: nothing.
+    """
+    try:
+        return os.stat(file.path)
+    except OSError as problem:
+        raise unreadable(file, problem) from problem
+
+
+def check(file: SourceFile, facts: os.stat_result) -> None:
+    """See that it is the file that was submitted.
+
+    :raises NoSuchInput: it has changed.
+    """
+    if file.mtime_ns is None:
+        same = facts.st_size >= file.base + file.size
+    else:
+        now = (facts.st_size, facts.st_mtime_ns, facts.st_ino)
+        same = now == (file.size, file.mtime_ns, file.inode)
+    if not same:
+        raise changed(file)
+
+
+def changed(file: SourceFile) -> NoSuchInput:
+    """What to say of a file that is another now."""
+    return NoSuchInput(f"'{file.name}' changed while the request ran; submit the request again")
+
+
+def unreadable(file: SourceFile, problem: OSError) -> NoSuchInput:
+    """What to say of a file that was there when it was submitted."""
+    return NoSuchInput(f"'{file.name}' could be read at first and cannot be now: {why(problem)}")

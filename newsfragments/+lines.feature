@@ -1,0 +1,1 @@
+``--lines N`` makes the numbers from 1 to N the input, for programs that need none.

@@ -1,0 +1,1 @@
+Inputs named ``.gz``, ``.bz2`` and ``.zst`` are read as the text within.
