@@ -16,6 +16,13 @@ pytestmark = pytest.mark.slow
 TEXT = b"".join(b"k%d\t%d\n" % (number % 37, number) for number in range(20_000))
 PLAIN = {"a": TEXT, "b": TEXT[:5000] + b"\nno end", "c": b"x\n" * 7, "d": b"plain\n"}
 COUNT = "cut -f1 | uniq -c"
+GATED = """
+while read -r line; do
+    echo "$line"
+    test "$line" != gate || until test -e "$UNTIL"; do sleep 0.05; done
+done
+"""
+"""Waits at one line until it may end."""
 HIDDEN = 'mount -t tmpfs none hidden && cp logs/* hidden && exec "$@"'
 
 
@@ -80,13 +87,15 @@ def test_damaged_file_fails_the_request_by_its_name(cluster: Cluster) -> None:
 def test_text_is_unpacked_again_after_a_restart(tmp_path: Path) -> None:
     """The server is killed in the middle of the map; what was committed stays."""
     with running(tmp_path / "it", 2) as cluster:
-        lines = TEXT.splitlines(keepends=True)[:150]
+        lines = [*TEXT.splitlines(keepends=True)[:100], b"gate\n", b"k1\tbehind"]
         (cluster.at / "input.gz").write_bytes(gzip.compress(b"".join(lines)))
-        slow = 'while read -r line; do echo "$line"; sleep 0.01; done'
-        client = cluster.begin("run", "input.gz", "--mapper", slow, "--reducer", COUNT, "--quiet")
+        may_end = cluster.at / "may-end"
+        words = ("--mapper", GATED, "--env", f"UNTIL={may_end}", "--reducer", COUNT, "--quiet")
+        client = cluster.begin("run", "input.gz", *words)
         until(lambda: is_in_the_middle(cluster), what="the middle of the map")
         cluster.server.kill()
         cluster.start_server()
+        may_end.touch()
         out, _ = client.communicate(timeout=60)
         assert client.returncode == 0, (cluster.folder / "stderr").read_text()
         assert differ(out, oracle(lines, None, COUNT)) == ""
