@@ -98,7 +98,8 @@ class RunOptions(CommonOptions):
 
     def postOptions(self) -> None:
         if not self.words:
-            raise UsageError("run needs an INPUT: a file, a folder, server:PATH, or - for stdin")
+            kinds = "a file, a folder, server:PATH, or - for stdin"
+            raise UsageError(f"{self.before_program} needs an INPUT: {kinds}")
         if "" in self.words:
             raise UsageError("an INPUT is empty: perhaps a variable of the shell is not set")
         self._check_programs()

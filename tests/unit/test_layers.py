@@ -16,6 +16,8 @@ PURE = """
     runs merging
     slices cells
     jobs
+    purity
+    findings
     experience progress survived
     policy requests standing
     leases
@@ -28,15 +30,15 @@ PURE = """
 LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
-        answer_file answers arriving asking awake client containers delivery disk docket families feeding
-        found grants in_place incoming inputs intake journal launching links memory_spool originals
-        phases piecework process programs races reading recovery reports roles rows scheduler sentences
-        server sessions shipping showing sorting spool statuses step_inputs stored transfer tuning
-        verdicts web workbench worker
+        answer_file answers arriving asking awake check client combining containers delivery disk
+        docket families feeding found grants in_place incoming inputs intake journal launching links
+        memory_spool originals outside phases piecework process programs races reading recovery reports
+        roles rows sampling scheduler sentences server sessions shipping showing sorting spool statuses
+        step_inputs stored subjects surroundings transfer trying tuning verdicts web workbench worker
     """,
     "composition": """
-        common_options demo following local order_options request_options request_script
-        run_options server_tap simulate step_options worker_tap
+        check_options check_script common_options demo following local order_options request_options
+        request_script run_options server_tap simulate step_options worker_tap
     """,
 }
 """From the bottom, above the pure files; within a layer there are no cycles.
