@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import LoopingCall
 
 from hagoop import wire
@@ -40,34 +40,52 @@ async def run(call: Running, reactor: IWorkerReactor) -> int:
     from hagoop.local import LocalCluster
 
     cluster = LocalCluster(reactor, call.workers)
+    checked: Deferred[None] = succeed(None)
     try:
         client = Client(reactor, [cluster.start()], call.where)
-        running = Deferred.fromCoroutine(_run_on(call, answer, client))
+        checked = Deferred.fromCoroutine(_check_beside(call, reactor))
+        running = Deferred.fromCoroutine(_run_on(call, answer, client, checked))
         return await first_of(running, Deferred.fromCoroutine(cluster.all_gone()))
     finally:
+        checked.addErrback(lambda reason: reason.trap(CancelledError))
+        checked.cancel()
+        await checked
         await cluster.stop()
 
 
-async def _run_on(call: Running, answer: AnswerFile, client: Client) -> int:
+async def _check_beside(call: Running, reactor: IWorkerReactor) -> None:
+    # Not before the workers are on their way: it takes its time as well.
+    from hagoop.check_script import check_beside
+
+    await check_beside(call, reactor)
+
+
+async def _run_on(
+    call: Running, answer: AnswerFile, client: Client, checked: "Deferred[None] | None" = None
+) -> int:
     try:
         order = Order(call.inputs, call.program, call.files, call.label, call.then, call.lines)
         request = await client.submit(order, sys.stdin.buffer)
         if call.detach:
             print(request, flush=True)
             return 0
-        return await Follower(call, client, request, answer).follow()
+        return await Follower(call, client, request, answer, checked or succeed(None)).follow()
     finally:
         await client.close()
 
 
 @define(eq=False)
 class Follower:
-    """Follows one request to its answer, through Ctrl-C and a closed terminal."""
+    """Follows one request to its answer, through Ctrl-C and a closed terminal.
+
+    :ivar checked: fires when nothing is left to be said before the answer.
+    """
 
     call: Running
     client: Client
     request: RequestId
     answer: AnswerFile
+    checked: "Deferred[None]"
     _progress: Progress = field(init=False)
     _interrupts: int = 0
     _left: "Deferred[int]" = field(factory=Deferred)
@@ -102,6 +120,7 @@ class Follower:
         self._progress.show(status)
 
     async def _fetch(self) -> int:
+        await self.checked
         try:
             status = await self.client.fetch(self.request, self.answer.write)
         except RequestFailed as error:

@@ -7,11 +7,12 @@ from typing import ClassVar
 from attrs import frozen
 from twisted.python.usage import Options, UsageError
 
+from hagoop.check_options import Checking, CheckOptions, checking_of
 from hagoop.common_options import STDOUT, CommonOptions, print_version, value_of
 from hagoop.run_options import Running, RunOptions, running_of
 from hagoop.step_options import add_steps, split_steps
 
-COMMANDS = ("run", "list", "status", "wait", "answer", "cancel", "forget", "workers")
+COMMANDS = ("run", "list", "status", "wait", "answer", "cancel", "forget", "workers", "check")
 HADOOP = {
     "-output": "--output",
     "-mapper": "--mapper",
@@ -48,7 +49,7 @@ class Following:
     quiet: bool
 
 
-Call = Running | Following
+Call = Running | Following | Checking
 
 
 class _RequestOptions(CommonOptions):
@@ -86,6 +87,7 @@ class _AllOptions(Options):
     synopsis = "Usage: hagoop-request COMMAND ..."
     subCommands: ClassVar[list[tuple[str, None, type[Options], str]]] = [
         ("run", None, RunOptions, "Submit a request, wait, and fetch its answer"),
+        ("check", None, CheckOptions, "Try programs on this machine, and say what would go wrong"),
         ("list", None, _NoRequestOptions, "All requests, newest first"),
         ("status", None, _RequestOptions, "One request"),
         ("wait", None, _RequestOptions, "Wait until a request has ended"),
@@ -118,7 +120,8 @@ def parse(words: Sequence[str], folder: Path) -> Call:
     # Twisted sets the second only where the first is given.
     command, given = options.subCommand, getattr(options, "subOptions", None)
     if isinstance(given, RunOptions):
-        return add_steps(running_of(given, folder), given, later, folder)
+        run = add_steps(running_of(given, folder), given, later, folder)
+        return checking_of(given, run) if isinstance(given, CheckOptions) else run
     if not isinstance(given, _RequestOptions):
         raise UsageError(f"hagoop-request needs a command: {', '.join(COMMANDS)}")
     return _following(str(command), given)
@@ -139,7 +142,7 @@ def _original_call(words: Sequence[str], folder: Path) -> list[str]:
 
 def _translate(words: Sequence[str]) -> list[str]:
     """Hadoop Streaming's flags as ours."""
-    if not words or words[0] != "run":
+    if not words or words[0] not in ("run", "check"):
         return list(words)
     made: list[str] = []
     rest = iter(words)

@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.python.usage import UsageError
 
+from hagoop.check_options import Checking
 from hagoop.errors import (
     HaGoopError,
     RequestCancelled,
@@ -77,6 +78,10 @@ def _broken(reason: Any) -> None:
 
 
 async def _act(call: Call, reactor: Any) -> int:
+    if isinstance(call, Checking):
+        from hagoop import check_script
+
+        return await check_script.check(call, reactor)
     from hagoop import following
 
     if isinstance(call, Running):

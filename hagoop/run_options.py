@@ -108,7 +108,8 @@ class RunOptions(CommonOptions):
         if self.words and self["lines"] is not None:
             raise UsageError("--lines stands in place of INPUT: leave one of the two out")
         if not self.words and self["lines"] is None:
-            raise UsageError("run needs an INPUT: a file, a folder, server:PATH, or - for stdin")
+            kinds = "a file, a folder, server:PATH, or - for stdin"
+            raise UsageError(f"{self.before_program} needs an INPUT: {kinds}")
         if "" in self.words:
             raise UsageError("an INPUT is empty: perhaps a variable of the shell is not set")
         self._count_reduce_tasks()

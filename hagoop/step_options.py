@@ -41,7 +41,7 @@ class StepOptions(RunOptions):
 
 def split_steps(words: Sequence[str]) -> list[list[str]]:
     """The words of each step; what is said of the whole request is said in the first."""
-    if words[:1] != ["run"]:
+    if not words or words[0] not in ("run", "check"):
         return [list(words)]
     steps: list[list[str]] = [[]]
     for word in words:
@@ -51,7 +51,7 @@ def split_steps(words: Sequence[str]) -> list[list[str]]:
             steps[-1].append(word)
     parted = [_part(each) for each in steps[1:]]
     moved = [word for of_request, _ in parted for word in of_request]
-    return [["run", *moved, *steps[0][1:]], *(of_step for _, of_step in parted)]
+    return [[words[0], *moved, *steps[0][1:]], *(of_step for _, of_step in parted)]
 
 
 def _part(words: Sequence[str]) -> tuple[list[str], list[str]]:

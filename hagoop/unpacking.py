@@ -4,7 +4,7 @@ import bz2
 import gzip
 import importlib
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from io import BufferedIOBase
 from types import ModuleType
 from typing import IO, BinaryIO, cast
@@ -50,7 +50,7 @@ def find_zstd() -> ModuleType | None:
     return None
 
 
-def unpacked(file: SourceFile, block_bytes: int) -> Iterator[tuple[bytes, int]]:
+def unpacked(file: SourceFile, block_bytes: int) -> Generator[tuple[bytes, int]]:
     """The text of a packed file in blocks, each with how many packed bytes were read by then.  Blocks.
 
     :param block_bytes: size of each block but the last.

@@ -149,6 +149,10 @@ class Workbench:
         name = hashlib.sha256(shipped.digest.encode()).hexdigest()
         return self.scratch / "programs" / f"{name}{'-x' if shipped.executable else ''}"
 
+    def keep_program(self, shipped: Shipped, file: Path) -> None:
+        """Take a copy of a file of this machine as if it had been fetched.  Blocks."""
+        shutil.copyfile(file, self._program(shipped))
+
     def forget_programs(self, wanted: set[str]) -> None:
         """Drop what no request needs any more.  ``wanted``: paths that stay, by digest."""
         kept = {hashlib.sha256(each.encode()).hexdigest() for each in wanted}

@@ -16,6 +16,8 @@ PURE = """
     runs merging
     slices cells
     jobs
+    purity
+    findings
     experience progress survived
     policy requests standing
     leases
@@ -28,16 +30,16 @@ PURE = """
 LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
-        answer_file answers arriving asking awake client containers counting delivery disk docket
-        families feeding found grants in_place incoming inputs intake journal launching leased_lines
-        links memory_spool number_inputs originals phases piecework process programs races reading
-        recovery reports roles rows scheduler sentences server sessions shipping showing sorting
-        source_files spool statuses step_inputs stored texts transfer tuning unpacking verdicts web
-        workbench worker
+        answer_file answers arriving asking awake check client combining containers counting delivery
+        disk docket families feeding found grants in_place incoming inputs intake journal launching
+        leased_lines links memory_spool number_inputs originals outside phases piecework process
+        programs races reading recovery reports roles rows sampling scheduler sentences server sessions
+        shipping showing sorting source_files spool statuses step_inputs stored subjects surroundings
+        texts transfer trying tuning unpacking verdicts web workbench worker
     """,
     "composition": """
-        common_options demo following local order_options request_options request_script
-        run_options server_tap simulate step_options worker_tap
+        check_options check_script common_options demo following local order_options request_options
+        request_script run_options server_tap simulate step_options worker_tap
     """,
 }
 """From the bottom, above the pure files; within a layer there are no cycles.

@@ -7,6 +7,7 @@ import pytest
 from twisted.python.usage import UsageError
 
 from hagoop import __version__
+from hagoop.check_options import Checking
 from hagoop.common_options import options_first
 from hagoop.errors import BadProgram
 from hagoop.jobs import Program
@@ -73,6 +74,14 @@ def test_run_has_defaults():
     )
 
 
+def test_check_takes_the_options_of_run():
+    """The same line with another first word; and where to cut."""
+    line = "books -mapper cat -reducer uniq --local --force -o out --env A=1"
+    found = call("check", *line.split(), "--seed", "7")
+    assert found == Checking(run(line), 7)
+    assert call("check", *line.split()) == Checking(run(line), 1)
+
+
 def test_run_takes_every_option(folder):
     """All of them at once, long and short."""
     line = "books - server:a --server lab1,lab2:1 --force --json --quiet --detach -o out"
@@ -80,9 +89,7 @@ def test_run_takes_every_option(folder):
     found = run(line, "-m", "cat", "-r", "uniq -c", "-c", "head -1", "--file", "map.py")
     assert found == Running(
         inputs=("books", "-", "server:a"),
-        program=Program(
-            "cat", "uniq -c", "head -1", (), (("A", "1"), ("B", "")), (0, 1), 2.5, 7
-        ),
+        program=Program("cat", "uniq -c", "head -1", (), (("A", "1"), ("B", "")), (0, 1), 2.5, 7),
         files=(("map.py", folder / "map.py"),),
         output="out",
         servers=("tcp:lab1:9470", "tcp:lab2:1"),
@@ -232,7 +239,7 @@ def test_bad_server_is_told_by_where_it_was_named(monkeypatch):
     ("line", "sentence"),
     [
         ("books --mapper cat", "'books' is not a command; did you mean: hagoop-request run books ..."),
-        ("", "needs a command: run, list, status, wait, answer, cancel, forget, workers"),
+        ("", "needs a command: run, list, status, wait, answer, cancel, forget, workers, check"),
         ("run --mapper cat", "run needs an INPUT: a file, a folder, server:PATH, or - for stdin"),
         ("run a", "run needs a --mapper or a --reducer, or both, or a --binary"),
         ("run a -m cat -c cat", "--combiner needs a --reducer: without one nothing is sorted"),
@@ -279,6 +286,13 @@ def test_bad_server_is_told_by_where_it_was_named(monkeypatch):
             for bad in ("x", "-1", "1.5", "1000000000000001")
         ),
         ("run a -m cat --colour", "option --colour not recognized"),
+        ("check -m cat", "check needs an INPUT: a file, a folder, server:PATH, or - for stdin"),
+        ("check a", "check needs a --mapper or a --reducer, or both, or a --binary"),
+        (
+            "check a server:b -m cat",
+            "check runs here and cannot read server:b: name a file of this machine",
+        ),
+        ("check a -m cat --seed x", "--seed x: it must be a number from 0 on"),
         ("status r1 r2", "'r2' is one word too many"),
         ("-x", "option -x not recognized"),
     ],

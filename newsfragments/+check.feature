@@ -1,0 +1,1 @@
+``hagoop-request check INPUT... --mapper CMD ...`` runs the programs on the first 1,000 lines, whole and in pieces, at another time and with other hashes, and says in one sentence each what would make an answer wrong, and which switch helps.  ``run --local`` does a short form of it by itself, and warns.
