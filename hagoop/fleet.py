@@ -84,11 +84,17 @@ class Fleet:
         """Whether a worker has missed a deadline, and has committed nothing since."""
         return self.records[session.worker].stalled_since is not None
 
-    def program_failed(self, session: Session, request: Request, phase: Phase, now: float) -> None:
-        """A program failed on a worker, where others may have shown that it can be done."""
-        others = (worker for kind, worker in request.paces if kind is phase and worker != session.worker)
-        succeed = any(request.paces[phase, each].speed is not None for each in others)
-        self.standing(session.worker).failed(now, others_succeed=succeed)
+    def program_failed(self, lease: Lease, now: float, *, shared: bool) -> None:
+        """A program failed on a worker, where others may have shown that it can be done.
+
+        :param shared: whether it has failed on these lines with others too: a program that others run
+            well fails for them, and not for the worker.
+        """
+        worker, phase, paces = lease.session.worker, lease.progress.phase, lease.request.paces
+        others = (each for kind, each in paces if kind is phase and each != worker)
+        succeed = any(paces[phase, each].speed is not None for each in others)
+        if not (shared and succeed):
+            self.standing(worker).failed(now, others_succeed=succeed)
 
     @property
     def connected(self) -> list[WorkerId]:

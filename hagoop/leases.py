@@ -42,12 +42,25 @@ class PhaseEnded:
 
 @frozen
 class ProgramBroken:
-    """The request's program failed for the last time, on the lines of ``failure``."""
+    """The request's program failed for the last time, on the lines of ``failure``.
+
+    :param set_aside: how many bad lines had been set aside by then.
+    """
 
     request: RequestId
     phase: Phase
     failure: Failure
     attempts: int
+    set_aside: int = 0
+
+
+@frozen
+class SetAside:
+    """One line of the input, that of ``failure``, is to be passed over; it counts as committed."""
+
+    request: RequestId
+    progress: Progress
+    failure: Failure
 
 
 @frozen
@@ -57,7 +70,7 @@ class NobodyFit:
     request: RequestId
 
 
-Decision = Cancel | TakeBack | Close | PhaseEnded | ProgramBroken | NobodyFit
+Decision = Cancel | TakeBack | Close | PhaseEnded | ProgramBroken | SetAside | NobodyFit
 
 
 @define(eq=False)

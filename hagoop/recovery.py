@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from hagoop import wire
 from hagoop.docket import Docket
-from hagoop.jobs import Counter, Output, Phase, Place, RequestId, State
+from hagoop.jobs import BadLine, Counter, Output, Phase, Place, RequestId, State
 from hagoop.ledger import Ledger
 from hagoop.phases import RequestData
 from hagoop.progress import Progress
@@ -33,10 +33,12 @@ class Story:
     phase: Fact | None = None
     ended: Fact | None = None
     commits: list[Fact] = field(factory=list)
+    bad: list[Fact] = field(factory=list)
 
     def outputs(self, phase: Phase, round_: int) -> list[Output]:
-        """What was committed in one phase."""
-        wanted = [each for each in self.commits if (each["phase"], each["round"]) == (phase, round_)]
+        """What was committed in one phase; a line that was passed over printed nothing."""
+        facts = [*self.commits, *self.bad]
+        wanted = [each for each in facts if (each["phase"], each["round"]) == (phase, round_)]
         return [wire.from_plain(Output, each["output"]) for each in wanted]
 
     @property
@@ -91,6 +93,8 @@ def read_stories(rows: Iterable[tuple[str, str, Fact]]) -> list[Story]:
             stories[name] = Story(RequestId(name), None)
         elif name in stories and kind == "committed":
             stories[name].commits.append(body)
+        elif name in stories and kind == "bad":
+            stories[name].bad.append(body)
         elif name in stories and kind == "phase":
             stories[name].phase = body
         elif name in stories and kind == "ended":
@@ -133,6 +137,9 @@ def _count(ledger: Ledger, story: Story) -> None:
     account = ledger.requests[story.request]
     facts = [story.ended] if story.ended is not None else story.commits
     account.commits = sum(_step(each) == story.step for each in story.commits)
+    account.set_aside = sum(_step(each) == story.step for each in story.bad)
+    for each in story.bad:
+        account.found_bad(wire.from_plain(BadLine, each["line"]))
     for each in facts:
         account.add_counters(wire.from_plain(tuple[Counter, ...], each["counters"]))
 

@@ -37,12 +37,13 @@ from hagoop.leases import (
     PhaseEnded,
     ProgramBroken,
     Session,
+    SetAside,
     TakeBack,
 )
 from hagoop.ledger import Ledger
 from hagoop.phases import RequestData
 from hagoop.runs import RunIndex
-from hagoop.sentences import nobody_fit, program_broken
+from hagoop.sentences import bad_line, nobody_fit, program_broken
 from hagoop.survived import Survived
 
 log = Logger()
@@ -343,6 +344,8 @@ class Scheduler:
             case ProgramBroken(request=request):
                 data = self.docket.data[request]
                 self.docket.fail(request, program_broken(data, decision))
+            case SetAside(request=request):
+                self._set_aside(decision)
             case NobodyFit(request=request):
                 self.docket.fail(request, nobody_fit(self.ledger, request))
 
@@ -360,6 +363,17 @@ class Scheduler:
         self.ledger.end_taken_back(assignment, end)
         self._settle(assignment)
         self._serve_soon()
+
+    def _set_aside(self, decision: SetAside) -> None:
+        request = decision.request
+        try:
+            line = bad_line(self.docket.data[request], decision.failure)
+        except RequestError as error:
+            self.docket.fail(request, str(error))
+            return
+        log.info("{request}: {line} is passed over", request=request, line=line)
+        setting = Deferred.fromCoroutine(self.docket.set_aside(decision, line))
+        setting.addErrback(self._stuck, request)
 
     def _advance(self, request: RequestId) -> None:
         advanced = Deferred.fromCoroutine(self.docket.advance(request))

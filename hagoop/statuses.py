@@ -47,6 +47,7 @@ def status_of(
         answer_digest=digest,
         step=account.step + 1,
         steps=account.submission.steps,
+        bad_lines=len(account.bad_lines),
     )
     if len(wire.encode(shown)) > STATUS_BYTES:
         shown = evolve(shown, counters=(), log="")

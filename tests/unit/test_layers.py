@@ -16,10 +16,11 @@ PURE = """
     runs merging
     slices cells
     jobs
+    suspicion
     experience progress survived
     policy requests standing
     leases
-    fleet
+    blame fleet
     tail shares
     ledger
 """
