@@ -21,10 +21,10 @@ FEW_LINES = 3
 """After so many bad lines, and not one good one, it is the program."""
 
 
-def is_shared(lease: Lease, failure: Failure) -> bool:
-    """Whether the program has failed on these lines with others, so that they must be it."""
+def fails_again(lease: Lease, failure: Failure) -> bool:
+    """Whether the program has failed on these lines before."""
     known = lease.progress.histories.concerning(failure.start)
-    return known is not None and any(each != lease.session.worker for each in known.history.failed_by)
+    return known is not None and bool(known.history.failed_by)
 
 
 def program_failed(lease: Lease, failure: Failure, workers: int) -> list[Decision]:
@@ -78,9 +78,10 @@ def _set_aside(request: Request, progress: Progress, failure: Failure) -> list[D
     line = Range(failure.start, failure.start + 1)
     if line not in progress.untouched:
         return []
+    failed_by = progress.histories.at(failure.start).failed_by
     progress.commit_untouched(line)
     request.set_aside += 1
-    return [SetAside(request.id, progress, failure)]
+    return [SetAside(request.id, progress, failure, tuple(failed_by))]
 
 
 def jobs_in_hand(leases: Iterable[Lease], slots: int) -> list[Lease]:

@@ -210,6 +210,16 @@ class Docket:
             self.ledger.requests[request].found_bad(line)
             self.enact(self.ledger.output_stored(request, progress, output))
 
+    async def warn(self, request: RequestId, told: str) -> None:
+        """Put on disk what whoever reads the answer should know, then show it."""
+        account = self.ledger.requests[request]
+
+        def is_open() -> bool:
+            return request in self.data and request not in self.ended_facts
+
+        await self._record(request, "warned", {"told": told}, (), is_open)
+        account.warnings.append(told)
+
     async def _store(
         self,
         request: RequestId,

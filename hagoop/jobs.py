@@ -400,6 +400,7 @@ class RequestStatus:
     :param answer_bytes: size of the answer once it is done.
     :param step: the step that runs, or ran last, from 1.
     :param bad_lines: how many lines were passed over.
+    :param warnings: sentences about the answer.
     """
 
     id: RequestId
@@ -423,6 +424,7 @@ class RequestStatus:
     step: int = 1
     steps: int = 1
     bad_lines: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @frozen

@@ -56,11 +56,15 @@ class ProgramBroken:
 
 @frozen
 class SetAside:
-    """One line of the input, that of ``failure``, is to be passed over; it counts as committed."""
+    """One line of the input, that of ``failure``, is to be passed over; it counts as committed.
+
+    :param failed_by: on whom the program failed there, for no fault of theirs.
+    """
 
     request: RequestId
     progress: Progress
     failure: Failure
+    failed_by: tuple[WorkerId, ...]
 
 
 @frozen

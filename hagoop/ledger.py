@@ -27,7 +27,7 @@ from hagoop.jobs import (
     State,
     Submission,
 )
-from hagoop.leases import Cancel, Decision, Lease, NobodyFit, PhaseEnded, Session
+from hagoop.leases import Cancel, Decision, Lease, NobodyFit, PhaseEnded, Session, SetAside
 from hagoop.progress import MOST_COMBINED_PIECES, MOST_PIECES, Progress, Scale, Stretch
 from hagoop.ranges import Range
 from hagoop.requests import Request
@@ -154,6 +154,7 @@ class Ledger:
         """It is done, failed or cancelled; whoever works on it should stop."""
         ended = self.requests[request]
         ended.state, ended.message, ended.progress = state, message, None
+        ended.given.clear()
         held = self.leases_of(ended)
         for each in held:
             self._forget(each)
@@ -196,16 +197,18 @@ class Ledger:
         if self.fleet.standing(session.worker).is_on_trial:
             weight = 1
 
-        wanted = self._cut(session, request, progress, weight)
+        wanted = self._cut(session, request, progress, weight, now)
         if wanted is None:
             return None
         return self._lease(session, request, progress, lambda id_: progress.lease(wanted, id_), now)
 
     def _cut(
-        self, session: Session, request: Request, progress: Progress, weight: int
+        self, session: Session, request: Request, progress: Progress, weight: int, now: float
     ) -> Range | None:
+        others = self.fleet.at_hand(now)
+
         def may_have(known: Suspicion, danger: int) -> bool:
-            tried = request.refuses(session.worker, self.fleet.connected, known.history)
+            tried = request.refuses(session.worker, others, known.history)
             return not tried and known.danger <= danger
 
         for danger in range(MOST_DANGER + 1):
@@ -361,8 +364,15 @@ class Ledger:
         if failure.kind not in BLAMED_KINDS:
             return []
         request.failed(failure)
-        self.fleet.program_failed(lease, now, shared=blame.is_shared(lease, failure))
-        return blame.program_failed(lease, failure, len(self.fleet.sessions))
+        self.fleet.program_failed(lease, now, again=blame.fails_again(lease, failure))
+        return self._cleared(blame.program_failed(lease, failure, len(self.fleet.sessions)))
+
+    def _cleared(self, decisions: list[Decision]) -> list[Decision]:
+        """Whoever failed on a line that is bad is not to blame."""
+        for each in decisions:
+            for worker in each.failed_by if isinstance(each, SetAside) else ():
+                self.fleet.standing(worker).cleared()
+        return decisions
 
     def assignment_returned(self, session: SessionId, assignment: AssignmentId) -> None:
         """A worker has given an assignment back, or has ended it as it was told."""

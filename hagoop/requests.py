@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from hagoop.experience import Pace
 from hagoop.jobs import (
@@ -12,6 +12,7 @@ from hagoop.jobs import (
     Finished,
     Output,
     Phase,
+    Place,
     Program,
     RequestId,
     State,
@@ -27,6 +28,20 @@ MOST_COUNT = 2**63 - 1
 """Where a counter stops: a worker may claim any amount, and JSON has a limit of digits."""
 
 
+@frozen
+class Given:
+    """What a range gave first.
+
+    :param digest: of its bytes; empty when nothing ran.
+    :param worker: the name of the worker that gave it.
+    """
+
+    end: int
+    digest: str
+    place: Place | None
+    worker: str
+
+
 @define(eq=False)
 class Request:
     """A request's account.
@@ -39,6 +54,8 @@ class Request:
     :ivar commits: how many there were in the step.
     :ivar set_aside: how many lines were found bad in the step; ``bad_lines``: those of all steps that
         are on disk as such, by step and position.
+    :ivar given: what each range gave, by phase, round and start; of what comes later it may differ.
+    :ivar warnings: sentences about the answer, those that are on disk.
     """
 
     id: RequestId
@@ -60,6 +77,8 @@ class Request:
     program: Program = field(init=False)
     set_aside: int = 0
     bad_lines: dict[tuple[int, int], BadLine] = field(factory=dict)
+    given: dict[tuple[Phase, int, int], Given] = field(factory=dict)
+    warnings: list[str] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.program = self.submission.program
@@ -71,6 +90,7 @@ class Request:
         self.outputs.clear()
         self.unfit.clear()
         self.paces.clear()
+        self.given.clear()
 
     @property
     def most_bad_lines(self) -> int:
@@ -113,12 +133,15 @@ class Request:
         self.failures += 1
         self.log = failure.log or self.log
 
-    def refuses(self, worker: WorkerId, connected: Iterable[WorkerId], history: History) -> bool:
-        """Whether ``worker`` should not try a head again: it failed there, and others have not."""
+    def refuses(self, worker: WorkerId, others: Iterable[WorkerId], history: History) -> bool:
+        """Whether ``worker`` should not try a head again: it failed there, and others have not.
+
+        :param others: who else could.
+        """
         tried = history.tried_by
         if worker not in tried:
             return False
-        return any(each not in tried and each not in self.unfit for each in connected)
+        return any(each not in tried and each not in self.unfit for each in others)
 
     def is_hopeless(self, failure: Failure, history: History, workers: int) -> bool:
         """Whether one more failure of the program, counted in ``history``, is the last."""

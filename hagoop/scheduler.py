@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
 from hagoop import policy
+from hagoop.comparing import EMPTY, Comparing
 from hagoop.docket import Docket
 from hagoop.errors import BadMessage, LimitExceeded, RequestError, WorkerLost
 from hagoop.interfaces import Arrived, IWorker
@@ -42,6 +43,7 @@ from hagoop.leases import (
 )
 from hagoop.ledger import Ledger
 from hagoop.phases import RequestData
+from hagoop.requests import Given
 from hagoop.runs import RunIndex
 from hagoop.sentences import bad_line, nobody_fit, program_broken
 from hagoop.survived import Survived
@@ -252,7 +254,7 @@ class Scheduler:
         """
         data = self.docket.data.get(job.request)
         if data is None or not self.ledger.accepts(session.id, job):
-            self._drop(arrived)
+            Comparing(self.docket).came_late(session.name, job, arrived)
             self.survived.job_came_late(job.end - job.start if job.phase is Phase.MAP else 0)
             return False
         index = self._check(data, job, arrived)
@@ -262,6 +264,9 @@ class Scheduler:
         progress, decisions = self.ledger.job_committed(session.id, job, self.clock.seconds())
         if progress is None:
             return False
+        place = kept[0] if kept else None
+        given = Given(job.end, job.digest if arrived else EMPTY, place, session.name)
+        self.ledger.requests[job.request].given[job.phase, job.round, job.start] = given
         self.enact(decisions)
         self._settle(job.id)
         self.records_changed(session.worker)

@@ -1,14 +1,17 @@
 """What is said of a request that failed: what, where, and what to do."""
 
 from hagoop.errors import RequestError
-from hagoop.jobs import BadLine, Failure, Phase, RequestId
+from hagoop.jobs import BadLine, Failure, Finished, Phase, RequestId
 from hagoop.leases import ProgramBroken
 from hagoop.ledger import Ledger
 from hagoop.phases import RequestData
+from hagoop.requests import Given
 
 LAST_WORDS = 300
 """How many characters of a program's stderr a sentence ends with."""
 MOST_NAMES = 5
+MOST_PLACE = 300
+"""Characters of a place in a warning, of which a status holds several."""
 
 
 def program_broken(data: RequestData, broken: ProgramBroken) -> str:
@@ -52,6 +55,16 @@ def bad_line(data: RequestData, failure: Failure) -> BadLine:
     )
 
 
+def not_deterministic(
+    data: RequestData, job: Finished, given: tuple[Given, Given], digests: tuple[str, str]
+) -> str:
+    """``Not deterministic: a.txt, lines 3-9 gave 12ab on lab1 and 98fe on lab2; the first was taken``"""
+    place = _place(data, job.phase, job)
+    pairs = zip(digests, given, strict=True)
+    told = [f"{digest} on {each.worker or 'a worker'}" for digest, each in pairs]
+    return f"Not deterministic: {place[:MOST_PLACE]} gave {' and '.join(told)}; the first was taken"
+
+
 def nobody_fit(ledger: Ledger, request: RequestId) -> str:
     """``no connected worker can run this: map is not on this machine (lab1, lab2)``"""
     names = {each.worker: each.name for each in ledger.fleet.sessions.values()}
@@ -75,7 +88,7 @@ def _role(phase: Phase) -> str:
     return {Phase.MAP: "mapper", Phase.REDUCE: "reducer"}.get(phase, str(phase))
 
 
-def _place(data: RequestData, phase: Phase, failure: Failure) -> str:
+def _place(data: RequestData, phase: Phase, failure: Failure | Finished) -> str:
     if phase is not Phase.MAP:
         return _keys(data, failure) if phase is Phase.REDUCE else "sorted runs"
     try:
@@ -91,7 +104,7 @@ def _place(data: RequestData, phase: Phase, failure: Failure) -> str:
     return f"{name}, {lines}"
 
 
-def _keys(data: RequestData, failure: Failure) -> str:
+def _keys(data: RequestData, failure: Failure | Finished) -> str:
     bounds = data.cells.bounds
     low = bounds[failure.start] if failure.start < len(bounds) else b""
     since = f"from {_shown(low)} on" if low else "from the first on"

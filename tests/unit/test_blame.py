@@ -129,6 +129,21 @@ def test_cells_are_narrowed_as_lines_are(books: Books) -> None:
     assert books.ask(books.join("w2")).stretch.open == Range(0, 4)
 
 
+def test_whole_files_are_suspect_as_a_whole(books: Books) -> None:
+    """Wherever in them a stranger says that it failed, and its job ended."""
+    books.submit_files(10, 10, 20)
+    hold_and_fail(books, "w1", 10, 40)
+    session = books.join("w2")
+    assert books.ask(session).stretch.open == Range(0, 10)
+    first = books.ask(books.join("w3"))
+    assert first.stretch.open == Range(10, 20)
+    books.fail(first, place=(13, 15))
+    assert books.progress().histories.at(10).end == 20
+    books.beat(books.hold(session_of(books, "w4"), 10, 40), 25)
+    books.end(session_of(books, "w4"))
+    assert books.progress().histories.at(10).deaths[WorkerId("w4")].end == 40
+
+
 def test_failure_beside_a_copy_that_goes_on_is_cleared_by_it(books: Books) -> None:
     """It commits past the suspect lines in one go."""
     books.submit(lines=100)
@@ -144,15 +159,27 @@ def test_failure_beside_a_copy_that_goes_on_is_cleared_by_it(books: Books) -> No
     assert books.ledger.requests[R1].progress is None
 
 
-def test_machine_is_not_blamed_for_lines_on_which_others_fail_too(books: Books) -> None:
+def test_machine_is_blamed_once_for_the_same_lines(books: Books) -> None:
     """Else narrowing would put aside one worker after the other."""
     books.submit(lines=1000)
     prove(books, 500)
-    for _ in range(2):
-        hold_and_fail(books, "w1", 500, 1000)
-        hold_and_fail(books, "w2", 500, 1000)
+    for worker in ("w1", "w2", "w1", "w1"):
+        hold_and_fail(books, worker, 500, 1000)
+        books.now += 1.0
     standings = [books.ledger.fleet.standing(each).row for each in map(WorkerId, ("w1", "w2"))]
     assert standings == [1, 0]
+
+
+def test_machine_that_met_a_bad_line_is_cleared(books: Books) -> None:
+    """It was the line."""
+    books.submit(lines=1000, skip=9)
+    prove(books, 500)
+    row, rows = books.ledger.fleet.standing(WorkerId("w1")), []
+    for _ in range(4):
+        decisions = hold_and_fail(books, "w1", 600, 601)
+        rows.append(row.row)
+    assert [type(each) for each in decisions] == [SetAside]
+    assert rows == [1, 1, 1, 0]
 
 
 # Setting aside

@@ -29,10 +29,10 @@ PURE = """
 LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
-        answer_file answers arriving asking awake client containers counting delivery disk docket
-        families feeding found grants in_place incoming inputs intake journal launching leased_lines
-        links memory_spool number_inputs originals phases piecework process programs races reading
-        recovery reports roles rows scheduler sentences server sessions shipping showing sorting
+        answer_file answers arriving asking awake bad_file client comparing containers counting delivery
+        disk docket families feeding found grants in_place incoming inputs intake journal launching
+        leased_lines links memory_spool number_inputs originals phases piecework process programs races
+        reading recovery reports roles rows scheduler sentences server sessions shipping showing sorting
         source_files spool statuses step_inputs stored texts transfer tuning unpacking verdicts web
         workbench worker
     """,
