@@ -20,6 +20,7 @@ from hagoop.errors import RequestFailed, ServerUnreachable, TransferFailed, Work
 from hagoop.found import encode_manifest, walk
 from hagoop.interfaces import IServerReactor
 from hagoop.jobs import (
+    BadLine,
     Found,
     Program,
     RequestId,
@@ -258,6 +259,16 @@ class Client:
         """All requests, newest first."""
         found: list[RequestStatus] = []
         while page := (await self.call(commands.List, skip=len(found)))["requests"]:
+            found += page
+        return found
+
+    async def bad_lines(self, status: RequestStatus) -> list[BadLine]:
+        """The lines that a request which has ended passed over, in the order of the input."""
+        found: list[BadLine] = []
+        while len(found) < status.bad_lines:
+            page = (await self.call(commands.BadLines, request=status.id, skip=len(found)))["lines"]
+            if not page:
+                raise TransferFailed("the list of bad lines came short; fetch it again")
             found += page
         return found
 

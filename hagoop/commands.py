@@ -209,6 +209,13 @@ class Answer(Command):
     response: ClassVar = [(b"grant", amp.Unicode())]
 
 
+class BadLines(Command):
+    """Client: the lines of the input that were passed over, in its order, from the ``skip``-th on."""
+
+    arguments: ClassVar = [(b"request", amp.Unicode()), (b"skip", amp.Integer())]
+    response: ClassVar = [(b"lines", Value(tuple[jobs.BadLine, ...]))]
+
+
 class CancelRequest(Command):
     """Client: stop a request."""
 
@@ -241,6 +248,7 @@ CLIENT_TO_SERVER: tuple[type[Command], ...] = (
     Status,
     Wait,
     Answer,
+    BadLines,
     CancelRequest,
     ForgetRequest,
     Workers,

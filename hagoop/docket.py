@@ -15,6 +15,7 @@ from hagoop.answers import Answer, InThread
 from hagoop.errors import RequestError, SpoolFull, UnknownRequest
 from hagoop.interfaces import IInputs, IJournal, ISpool, Syncable
 from hagoop.jobs import (
+    BadLine,
     Finished,
     Output,
     Phase,
@@ -24,7 +25,7 @@ from hagoop.jobs import (
     State,
     Submission,
 )
-from hagoop.leases import Decision
+from hagoop.leases import Decision, SetAside
 from hagoop.ledger import Ledger
 from hagoop.merging import MERGE_RUNS
 from hagoop.phases import NextPhase, RequestData
@@ -191,27 +192,53 @@ class Docket:
         self, request: RequestId, progress: Progress, job: Finished, kept: tuple[Place, Syncable] | None
     ) -> None:
         """Put an accepted commit on disk, then let it count; it waits while the disk is full."""
-        data = self.data[request]
         place = kept[0] if kept else None
         output = Output(job.start, job.end, job.digest, place)
-        fact: Fact = {
-            "phase": progress.phase,
-            "round": progress.round,
-            "step": data.step,
-            "output": wire.to_plain(output),
-            "counters": wire.to_plain(job.counters),
-        }
+        told: Fact = {"counters": wire.to_plain(job.counters)}
+        stream = self.data[request].shelf(progress.phase)
+        syncs = [kept[1]] if kept else []
+        if await self._store(request, progress, output, (stream, "committed", told, syncs)):
+            self.enact(self.ledger.output_stored(request, progress, output))
+
+    async def set_aside(self, decision: SetAside, line: BadLine) -> None:
+        """Put on disk that a line is passed over, then let it count as one that printed nothing."""
+        request, progress = decision.request, decision.progress
+        output = Output(line.position, line.position + 1, "", None)
+        # Not where what the end clears is recorded.
+        stream, told = self.data[request].answer_shelf, {"line": wire.to_plain(line)}
+        if await self._store(request, progress, output, (stream, "bad", told, ())):
+            self.ledger.requests[request].found_bad(line)
+            self.enact(self.ledger.output_stored(request, progress, output))
+
+    async def warn(self, request: RequestId, told: str) -> None:
+        """Put on disk what whoever reads the answer should know, then show it."""
+        account = self.ledger.requests[request]
+
+        def is_open() -> bool:
+            return request in self.data and request not in self.ended_facts
+
+        await self._record(request, "warned", {"told": told}, (), is_open)
+        account.warnings.append(told)
+
+    async def _store(
+        self,
+        request: RequestId,
+        progress: Progress,
+        output: Output,
+        row: tuple[RequestId, str, Fact, Sequence[Syncable]],
+    ) -> bool:
+        """Put an output on disk; whether the request still waited for it then."""
+        data, (stream, kind, told, syncs) = self.data[request], row
+        where: Fact = {"phase": progress.phase, "round": progress.round, "step": data.step}
 
         def is_open() -> bool:
             return self.data.get(request) is data and request not in self.ended_facts
 
-        syncs = [kept[1]] if kept else []
-        await self._record(data.shelf(progress.phase), "committed", fact, syncs, is_open)
-        if not is_open():
-            return
-        if data.is_answer(progress.phase):
+        fact = {**where, "output": wire.to_plain(output), **told}
+        await self._record(stream, kind, fact, syncs, is_open)
+        if is_open() and data.is_answer(progress.phase):
             data.answer.add(output)
-        self.enact(self.ledger.output_stored(request, progress, output))
+        return is_open()
 
     async def _record(
         self,

@@ -5,7 +5,7 @@ to the fleet by empirical Bayes), so that the rate falls with time connected and
 """
 
 from collections.abc import Iterable, Sequence
-from math import exp, expm1, inf, lgamma, log
+from math import exp, expm1, inf, lgamma, log, pow
 from statistics import median
 
 from attrs import define, field, frozen
@@ -95,6 +95,16 @@ class Record:
         # As 1 - exp(-x), which is exact where the power nears 1 and the plain formula is 0 / 0.
         rate = failures - 1
         return life * (-expm1(-rate * grown) / rate if abs(rate * grown) > 1e-12 else grown)
+
+    def chance_of_loss(self, prior: Prior, now: float, seconds: float) -> float:
+        """How probable it was, ``seconds`` ago, that it would be lost within them, with that one job.
+
+        By its time, or by its jobs: some machines are lost with whatever they are given.
+        """
+        before = prior.b + max(0.0, self.seconds_at(now) - seconds)
+        by_time = 1 - pow(before / (before + max(0.0, seconds)), prior.a + self.failures)
+        by_job = (self.failures + 0.5) / (self.failures + self.committed + 1)
+        return max(by_time, by_job)
 
     def _running(self, now: float) -> float:
         if self.online_since is None:

@@ -65,10 +65,8 @@ class Fleet:
         return seconds if seconds and self._others_serve(session, now) else 0.0
 
     def _others_serve(self, session: Session, now: float) -> bool:
-        others = (each for each in self.sessions.values() if each is not session)
-        return any(
-            not each.leaving and not self.standing(each.worker).seconds_aside(now) for each in others
-        )
+        others = (each for each in self.at_hand(now) if each != session.worker)
+        return any(not self.standing(each).seconds_aside(now) for each in others)
 
     def is_ready(self, session: Session, now: float) -> bool:
         """Whether a worker may have more work now; one on trial gets one piece at a time."""
@@ -84,16 +82,31 @@ class Fleet:
         """Whether a worker has missed a deadline, and has committed nothing since."""
         return self.records[session.worker].stalled_since is not None
 
-    def program_failed(self, session: Session, request: Request, phase: Phase, now: float) -> None:
-        """A program failed on a worker, where others may have shown that it can be done."""
-        others = (worker for kind, worker in request.paces if kind is phase and worker != session.worker)
-        succeed = any(request.paces[phase, each].speed is not None for each in others)
-        self.standing(session.worker).failed(now, others_succeed=succeed)
+    def program_failed(self, lease: Lease, now: float, *, again: bool) -> None:
+        """A program failed on a worker, where others may have shown that it can be done.
+
+        :param again: whether it has failed on these lines before: a program that others run well may
+            fail for them, and this says nothing new of a worker.
+        """
+        worker, phase, paces = lease.session.worker, lease.progress.phase, lease.request.paces
+        others = (each for kind, each in paces if kind is phase and each != worker)
+        succeed = any(paces[phase, each].speed is not None for each in others)
+        if not (again and succeed):
+            self.standing(worker).failed(now, others_succeed=succeed)
 
     @property
     def connected(self) -> list[WorkerId]:
         """The identities of all sessions."""
         return [each.worker for each in self.sessions.values()]
+
+    def at_hand(self, now: float) -> list[WorkerId]:
+        """The identities of sessions that may be expected to take work, soon or when theirs is done."""
+        quiet = policy.quiet_seconds(len(self.sessions))
+        return [
+            each.worker
+            for each in self.sessions.values()
+            if not each.stalled and not each.leaving and now - each.heard <= quiet
+        ]
 
     @property
     def idle(self) -> list[Session]:

@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -13,14 +13,23 @@ from twisted.internet.task import LoopingCall
 
 from hagoop import wire
 from hagoop.answer_file import AnswerFile
+from hagoop.bad_file import BadFile, how_many
 from hagoop.client import Client, Order
 from hagoop.errors import HaGoopError, RequestCancelled, RequestFailed, ServerUnreachable
 from hagoop.interfaces import IWorkerReactor
-from hagoop.jobs import RequestId, RequestStatus, State
+from hagoop.jobs import BadLine, RequestId, RequestStatus, State
 from hagoop.races import first_of
 from hagoop.request_options import Following
 from hagoop.run_options import Running
-from hagoop.showing import Progress, Silence, make_progress, show_requests, show_status, show_workers
+from hagoop.showing import (
+    Progress,
+    Silence,
+    make_progress,
+    show_requests,
+    show_status,
+    show_workers,
+    told,
+)
 
 STATUS_SECONDS = 0.5
 CANCELLED, INTERRUPTED = 4, 130
@@ -34,6 +43,8 @@ async def run(call: Running, reactor: IWorkerReactor) -> int:
     answer = AnswerFile(call.output, call.force)
     if not call.detach:
         answer.check()
+        if any(each.skip_bad_lines for each in (call.program, *call.then)):
+            BadFile(answer).check()
     if call.servers is not None:
         return await _run_on(call, answer, Client(reactor, call.servers, call.where))
     # Only --local needs a server in this process.
@@ -129,19 +140,26 @@ class Follower:
             if status.state is State.CANCELLED:
                 raise RequestCancelled(f"The request {self.request} was cancelled") from error
             raise
+        lines = await self.client.bad_lines(status)
+        # Where there is an answer, there is what it leaves out.
+        BadFile(self.answer).keep(lines)
         self.answer.finish()
-        self._tell(status)
+        self._tell(status, lines)
         return 0
 
-    def _tell(self, status: RequestStatus) -> None:
+    def _tell(self, status: RequestStatus, lines: Sequence[BadLine] = ()) -> None:
         self._progress.stop()
         # A status that is still on its way is no news after this.
         self._progress = Silence()
+        BadFile(self.answer).tell(lines, as_json=self.call.json)
         if self.call.json:
             print(json.dumps(wire.to_plain(status)), file=sys.stderr)
         elif status.state is State.DONE and not self.call.quiet:
             if not self.answer.is_stdout:
                 print(f"Success! Result saved in {self.answer.name}", file=sys.stderr)
+            _tell_bad_lines(self.answer, lines)
+            for warning in status.warnings:
+                print(told(warning), file=sys.stderr)
             for each in status.counters:
                 print(f"{each.group}\t{each.name}\t{each.amount}", file=sys.stderr)
 
@@ -194,6 +212,13 @@ class Follower:
             self._left.callback(status)
 
 
+def _tell_bad_lines(answer: AnswerFile, lines: Sequence[BadLine]) -> None:
+    target = BadFile(answer).target
+    if lines:
+        listed = f"; they are listed in {target}" if target is not None else ""
+        print(f"{how_many(len(lines))}{listed}", file=sys.stderr)
+
+
 async def ask(call: Following, reactor: IWorkerReactor) -> int:
     """Any other command; the exit status."""
     client = Client(reactor, call.servers, call.where)
@@ -231,12 +256,19 @@ async def _wait(call: Following, client: Client) -> int:
 async def _answer(call: Following, client: Client) -> int:
     answer = AnswerFile(call.output, call.force)
     answer.check()
-    request = (await client.status(call.request)).id
+    known = await client.status(call.request)
+    if known.bad_lines:
+        BadFile(answer).check()
     try:
-        await client.fetch(request, answer.write)
+        status = await client.fetch(known.id, answer.write)
+        lines = await client.bad_lines(status)
+        BadFile(answer).keep(lines)
         answer.finish()
     finally:
         answer.abandon()
+    BadFile(answer).tell(lines, as_json=call.json)
+    if not call.quiet:
+        _tell_bad_lines(answer, lines)
     return 0
 
 

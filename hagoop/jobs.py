@@ -19,6 +19,8 @@ WorkerId = NewType("WorkerId", str)
 SessionId = NewType("SessionId", int)
 AssignmentId = NewType("AssignmentId", str)
 """``EPOCH-NUMBER``; the epoch counts the starts of the server."""
+MOST_BAD_LINES = 100_000
+"""The most lines that a request may pass over: the server keeps a record of each."""
 
 
 class Phase(StrEnum):
@@ -70,6 +72,7 @@ class Program:
     :param map_whole: the mapper is run once per file.
     :param reduce_whole: the reducer is run once, over all keys.
     :param combine_files: one run of the mapper may see lines of several files.
+    :param skip_bad_lines: how many lines on which the map fails may be passed over.
     """
 
     mapper: str | None
@@ -87,6 +90,7 @@ class Program:
     map_whole: bool = False
     reduce_whole: bool = False
     combine_files: bool = False
+    skip_bad_lines: int = field(default=0, validator=[ge(0), le(MOST_BAD_LINES)])
 
     def __attrs_post_init__(self) -> None:
         if self.binary is not None and (self.mapper, self.reducer, self.combiner) != (None, None, None):
@@ -95,6 +99,8 @@ class Program:
             raise ValueError("a separator is one ASCII character, and no newline")
         if self.map_whole and self.combine_files:
             raise ValueError("a run sees one whole file, or lines of several")
+        if self.map_whole and self.skip_bad_lines:
+            raise ValueError("no line of a whole file can be tried alone")
 
     @property
     def sorts(self) -> bool:
@@ -364,6 +370,28 @@ class Output:
 
 
 @frozen
+class BadLine:
+    """A line of the input that was passed over.
+
+    :param position: its number in the ordered inputs of its step, from 0.
+    :param file: the file's name as the user knows it.
+    :param line: its number in the file, from 1.
+    :param offset: byte in the file at which it begins.
+    :param how: how the program failed on it, as a sentence without the place.
+    :param last_words: the last line of the program's stderr.
+    :param step: the step that would have read it, from 1.
+    """
+
+    position: int
+    file: str
+    line: int
+    offset: int
+    how: str
+    last_words: str = ""
+    step: int = 1
+
+
+@frozen
 class RequestStatus:
     """A request as ``status`` and ``list`` show it.
 
@@ -371,6 +399,8 @@ class RequestStatus:
     :param seconds_left: of the running phase, once anything is known of it.
     :param answer_bytes: size of the answer once it is done.
     :param step: the step that runs, or ran last, from 1.
+    :param bad_lines: how many lines were passed over.
+    :param warnings: sentences about the answer.
     """
 
     id: RequestId
@@ -393,6 +423,8 @@ class RequestStatus:
     answer_digest: str = ""
     step: int = 1
     steps: int = 1
+    bad_lines: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 @frozen

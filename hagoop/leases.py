@@ -42,12 +42,29 @@ class PhaseEnded:
 
 @frozen
 class ProgramBroken:
-    """The request's program failed for the last time, on the lines of ``failure``."""
+    """The request's program failed for the last time, on the lines of ``failure``.
+
+    :param set_aside: how many bad lines had been set aside by then.
+    """
 
     request: RequestId
     phase: Phase
     failure: Failure
     attempts: int
+    set_aside: int = 0
+
+
+@frozen
+class SetAside:
+    """One line of the input, that of ``failure``, is to be passed over; it counts as committed.
+
+    :param failed_by: on whom the program failed there, for no fault of theirs.
+    """
+
+    request: RequestId
+    progress: Progress
+    failure: Failure
+    failed_by: tuple[WorkerId, ...]
 
 
 @frozen
@@ -57,7 +74,7 @@ class NobodyFit:
     request: RequestId
 
 
-Decision = Cancel | TakeBack | Close | PhaseEnded | ProgramBroken | NobodyFit
+Decision = Cancel | TakeBack | Close | PhaseEnded | ProgramBroken | SetAside | NobodyFit
 
 
 @define(eq=False)

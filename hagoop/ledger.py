@@ -6,11 +6,12 @@ is returned as decisions, which the scheduler enacts.  It knows neither files no
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import count
 
 from attrs import define, evolve, field
 
-from hagoop import policy
+from hagoop import blame, policy
 from hagoop.errors import BLAMED_KINDS, LedgerError, WorkerUnfit
 from hagoop.fleet import Fleet
 from hagoop.jobs import (
@@ -26,18 +27,12 @@ from hagoop.jobs import (
     State,
     Submission,
 )
-from hagoop.leases import Cancel, Decision, Lease, NobodyFit, PhaseEnded, ProgramBroken, Session
-from hagoop.progress import (
-    MOST_COMBINED_PIECES,
-    MOST_PIECES,
-    History,
-    Progress,
-    Scale,
-    Stretch,
-)
+from hagoop.leases import Cancel, Decision, Lease, NobodyFit, PhaseEnded, Session, SetAside
+from hagoop.progress import MOST_COMBINED_PIECES, MOST_PIECES, Progress, Scale, Stretch
 from hagoop.ranges import Range
 from hagoop.requests import Request
 from hagoop.shares import Shares
+from hagoop.suspicion import MOST_DANGER, Death, History, Suspicion
 from hagoop.tail import Tail
 
 
@@ -46,10 +41,13 @@ def _claimed(start: int, end: int) -> Range | None:
     return Range(start, end) if 0 <= start < end else None
 
 
-def _within(held: Range, failure: Failure) -> Failure:
+def _within(lease: Lease, failure: Failure) -> Failure:
     """The failure, its place as far as it lies in what its worker holds."""
+    held = lease.stretch.open
     start = min(max(failure.start, held.start), held.end - 1)
-    return evolve(failure, start=start, end=min(max(failure.end, start + 1), held.end))
+    claimed = Range(start, min(max(failure.end, start + 1), held.end))
+    place = lease.progress.edges_around(claimed, held)
+    return evolve(failure, start=place.start, end=place.end)
 
 
 @define(eq=False)
@@ -80,15 +78,26 @@ class Ledger:
     def session_ended(self, session: SessionId, now: float, *, failed: bool) -> list[Decision]:
         """A worker is gone; what it held and had not committed is open again.
 
-        No decision follows: departures never fail a request, not even that of the last fit worker.
+        No request ends by that: departures never fail one, not even that of the last fit worker.
         """
         gone = self.fleet.sessions[session]
-        if failed:
-            self.fleet.records[gone.worker].lost += len(gone.leases)
-        for each in sorted(gone.leases):
-            self._release(self.leases[each])
+        leases = [self.leases[each] for each in sorted(gone.leases)]
+        deaths = self._deaths(gone, leases, now) if failed else []
+        for each in leases:
+            self._release(each)
         self.fleet.ended(gone, now, failed=failed)
-        return []
+        return [made for each in deaths for made in blame.worker_died(*each)]
+
+    def _deaths(
+        self, gone: Session, leases: Sequence[Lease], now: float
+    ) -> list[tuple[Lease, int, Death]]:
+        record, prior = self.fleet.records[gone.worker], self.fleet.prior
+        record.lost += len(leases)
+        jobs = blame.jobs_in_hand(leases, gone.slots)
+        beside = len(jobs) - 1
+        return [
+            (each, each.stretch.front, blame.death_of(each, beside, record, prior, now)) for each in jobs
+        ]
 
     # Requests
 
@@ -145,6 +154,7 @@ class Ledger:
         """It is done, failed or cancelled; whoever works on it should stop."""
         ended = self.requests[request]
         ended.state, ended.message, ended.progress = state, message, None
+        ended.given.clear()
         held = self.leases_of(ended)
         for each in held:
             self._forget(each)
@@ -187,13 +197,24 @@ class Ledger:
         if self.fleet.standing(session.worker).is_on_trial:
             weight = 1
 
-        def refuses(history: History) -> bool:
-            return request.refuses(session.worker, self.fleet.connected, history)
-
-        wanted = progress.cut(weight, refuses)
+        wanted = self._cut(session, request, progress, weight, now)
         if wanted is None:
             return None
         return self._lease(session, request, progress, lambda id_: progress.lease(wanted, id_), now)
+
+    def _cut(
+        self, session: Session, request: Request, progress: Progress, weight: int, now: float
+    ) -> Range | None:
+        others = self.fleet.at_hand(now)
+
+        def may_have(known: Suspicion, danger: int) -> bool:
+            tried = request.refuses(session.worker, others, known.history)
+            return not tried and known.danger <= danger
+
+        for danger in range(MOST_DANGER + 1):
+            if wanted := progress.cut(weight, partial(may_have, danger=danger)):
+                return wanted
+        return None
 
     def _may_copy(self, session: Session, request: Request) -> bool:
         """Copies are for those who are trusted to be faster, as long as there is one who is free."""
@@ -207,8 +228,8 @@ class Ledger:
     ) -> Lease | None:
         for stretch in progress.stretches:
             holders = [self.leases[each].session.worker for each in stretch.holders]
-            history = progress.histories.get(stretch.front, History())
-            if stretch.wants_copy and session.worker not in [*holders, *history.failed_by]:
+            history = progress.histories.get(stretch.front) or History()
+            if stretch.wants_copy and session.worker not in {*holders, *history.tried_by}:
                 return self._copy(session, request, progress, stretch, now)
         return None
 
@@ -333,8 +354,8 @@ class Ledger:
         lease = self._lease_of(session, failure.id)
         if lease is None:
             return []
-        request, worker, head = lease.request, lease.session.worker, lease.stretch.front
-        failure = _within(lease.stretch.open, failure)
+        request, worker = lease.request, lease.session.worker
+        failure = _within(lease, failure)
         lease.session.stalled = False
         self._release(lease)
         if failure.kind == WorkerUnfit.code:
@@ -342,12 +363,16 @@ class Ledger:
             return self._find_unfit()
         if failure.kind not in BLAMED_KINDS:
             return []
-        history = lease.progress.history(head)
-        request.failed(failure, worker, history)
-        self.fleet.program_failed(lease.session, request, lease.progress.phase, now)
-        if request.is_hopeless(failure, history, len(self.fleet.sessions)):
-            return [ProgramBroken(request.id, lease.progress.phase, failure, len(history.failed_by))]
-        return []
+        request.failed(failure)
+        self.fleet.program_failed(lease, now, again=blame.fails_again(lease, failure))
+        return self._cleared(blame.program_failed(lease, failure, len(self.fleet.sessions)))
+
+    def _cleared(self, decisions: list[Decision]) -> list[Decision]:
+        """Whoever failed on a line that is bad is not to blame."""
+        for each in decisions:
+            for worker in each.failed_by if isinstance(each, SetAside) else ():
+                self.fleet.standing(worker).cleared()
+        return decisions
 
     def assignment_returned(self, session: SessionId, assignment: AssignmentId) -> None:
         """A worker has given an assignment back, or has ended it as it was told."""

@@ -117,7 +117,7 @@ class RequestData:
         :raises BadMessage: it is no sorted run.
         """
         with arrived.open() as file:
-            return _read_run_index(file, arrived.size)
+            return read_run_index(file, arrived.size)
 
     def know(self, place: Place, index: RunIndex) -> None:
         """Remember the index of a kept run."""
@@ -199,7 +199,7 @@ class RequestData:
             return Run(output, NO_RUN)
         if place not in self._indexes:
             with self.spool.open(place) as file:
-                self._indexes[place] = _read_run_index(file, place.size)
+                self._indexes[place] = read_run_index(file, place.size)
         return Run(output, self._indexes[place])
 
     def _replace_merged(self, outputs: Sequence[Output]) -> list[Output]:
@@ -276,7 +276,11 @@ def _accumulate(weights: Sequence[int]) -> tuple[int, ...]:
     return tuple(totals)
 
 
-def _read_run_index(file: BinaryIO, size: int) -> RunIndex:
+def read_run_index(file: BinaryIO, size: int) -> RunIndex:
+    """The index of the run in a file.
+
+    :raises BadMessage: it is no sorted run.
+    """
     if size < TRAILER_BYTES:
         raise BadMessage("what a job printed is not a sorted run: it is too short")
     file.seek(size - TRAILER_BYTES)

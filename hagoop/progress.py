@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from attrs import define, field, frozen
 
 from hagoop.errors import LedgerError
-from hagoop.jobs import AssignmentId, Output, Phase, WorkerId
+from hagoop.jobs import AssignmentId, Output, Phase
 from hagoop.ranges import Range, RangeSet
+from hagoop.suspicion import Histories, History, Suspicion
 
 MOST_PIECES = 256
 """How many files one assignment may touch: each is a run of the program of its own."""
@@ -37,14 +38,6 @@ class Scale:
             return start + max(1, weight)
         found = bisect_left(self.cumulative, self.cumulative[start] + weight, start + 1)
         return min(found, len(self.cumulative) - 1)
-
-
-@define
-class History:
-    """What happened to a head: it travels with the range, whoever holds it next."""
-
-    failed_by: list[WorkerId] = field(factory=list)
-    misses: int = 0
 
 
 @define(eq=False)
@@ -88,7 +81,7 @@ class Progress:
     committed: RangeSet = field(factory=RangeSet)
     stretches: list[Stretch] = field(factory=list)
     outputs: dict[int, Output] = field(factory=dict)
-    histories: dict[int, History] = field(factory=dict)
+    histories: Histories = field(factory=Histories)
 
     def grow(self, total: int, estimate: int, breaks: Sequence[int], *, whole: bool) -> None:
         """More positions are known; those that a recovery found committed stay so."""
@@ -124,32 +117,36 @@ class Progress:
         """Weight that is done."""
         return sum(self.scale.weight(each.start, each.end) for each in self.committed)
 
-    def cut(self, weight: int, refuses: Callable[[History], bool]) -> Range | None:
-        """An untouched range of about ``weight``, lowest first, its head not one that is refused.
+    def cut(self, weight: int, allows: Callable[[Suspicion], bool]) -> Range | None:
+        """An untouched range of about ``weight``, lowest first, its head one that is allowed.
 
-        A head with a history is never buried inside a range: the cut ends before it.
+        A head with a history is never buried inside a range: the cut ends before it; and of what is
+        suspect it takes half.
         """
-        heads = sorted(self.histories)
         for free in self.untouched:
             start = free.start
             while start < free.end:
-                after = heads[bisect_right(heads, start) :]
-                end = min(free.end, after[0] if after else free.end)
-                refused = start in self.histories and refuses(self.histories[start])
-                limit = start if refused else self._limit(start, end, weight)
+                after = self.histories.after(start)
+                end = free.end if after is None else min(free.end, after)
+                known = self.histories.concerning(start)
+                if known is not None and not allows(known):
+                    start = known.behind(start, end)
+                    continue
+                limit = self._limit(start, end, weight, known)
                 if limit > start:
                     return Range(start, limit)
                 start = end
         return None
 
-    def _limit(self, start: int, end: int, weight: int) -> int:
+    def _limit(self, start: int, end: int, weight: int, known: Suspicion | None) -> int:
         """Where a range ends; at ``start`` when there is no end yet that it may have."""
         if self.phase is Phase.MERGE:
             return start + 1  # One group of runs is one merge.
         first = self.edge_from(start + 1)
         if first is None or first > end:
             return start
-        end = max(first, self.edge_to(min(end, self.scale.advance(start, weight))))
+        most = known.limit(start, end) if known is not None else end
+        end = max(first, self.edge_to(min(most, self.scale.advance(start, weight))))
         far = bisect_right(self.breaks, start) + self.most_pieces - 1
         return min(end, self.breaks[far]) if far < len(self.breaks) else end
 
@@ -175,6 +172,11 @@ class Progress:
         if self.whole and position >= self.total:
             return self.total
         return self.breaks[bisect_right(self.breaks, position) - 1] if self.breaks else 0
+
+    def edges_around(self, wanted: Range, held: Range) -> Range:
+        """A part of what is held, made as large as jobs must be."""
+        end = self.edge_from(wanted.end)
+        return Range(self.edge_to(wanted.start), held.end if end is None else min(end, held.end))
 
     def may_be_job(self, wanted: Range) -> bool:
         """Whether a range begins and ends at edges."""
@@ -213,7 +215,7 @@ class Progress:
     def commit(self, stretch: Stretch, done: Range) -> None:
         """The front moves; the caller has checked that ``done`` begins at it."""
         self.committed.add(done)
-        self.histories.pop(done.start, None)
+        self._clear(done)
         stretch.front = done.end
         self.pending += 1
         self._close(stretch)
@@ -222,8 +224,13 @@ class Progress:
         """Take a range that no one holds, for a worker whose lease is forgotten."""
         self.untouched.take(done)
         self.committed.add(done)
-        self.histories.pop(done.start, None)
+        self._clear(done)
         self.pending += 1
+
+    def _clear(self, done: Range) -> None:
+        """Lines that have done well are not suspect; what was, is so behind them only."""
+        for each in self.histories.take(done):
+            self.histories.move(each, self.committed.past(done.start))
 
     def restore(self, output: Output) -> None:
         """At recovery: this was committed, and is on disk."""
@@ -240,7 +247,7 @@ class Progress:
 
     def history(self, head: int) -> History:
         """What happened at a head, to be added to."""
-        return self.histories.setdefault(head, History())
+        return self.histories.at(head)
 
     def misses(self, head: int) -> int:
         """How many deadlines this head has seen pass."""

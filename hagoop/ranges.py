@@ -75,6 +75,12 @@ class RangeSet:
         found = self._find(other.start)
         return found < len(self._ranges) and self._ranges[found].meets(other)
 
+    def past(self, position: int) -> int:
+        """The first position from this one on that is not in the set."""
+        found = self._find(position)
+        inside = found < len(self._ranges) and self._ranges[found].start <= position
+        return self._ranges[found].end if inside else position
+
     def add(self, new: Range) -> None:
         """Put ``new`` in, joined with the neighbours that it touches."""
         if not len(new):

@@ -11,10 +11,11 @@ from twisted.logger import Logger
 
 from hagoop import wire
 from hagoop.docket import Docket
-from hagoop.jobs import Counter, Output, Phase, Place, RequestId, State
+from hagoop.jobs import BadLine, Counter, Output, Phase, Place, RequestId, State
 from hagoop.ledger import Ledger
 from hagoop.phases import RequestData
 from hagoop.progress import Progress
+from hagoop.requests import Given
 
 log = Logger()
 # ``Any`` is a fact's body: JSON that the journal's checksums vouch for.
@@ -33,10 +34,26 @@ class Story:
     phase: Fact | None = None
     ended: Fact | None = None
     commits: list[Fact] = field(factory=list)
+    bad: list[Fact] = field(factory=list)
+    warnings: list[str] = field(factory=list)
+
+    def add(self, kind: str, body: Fact) -> None:
+        """One more fact."""
+        if kind == "committed":
+            self.commits.append(body)
+        elif kind == "bad":
+            self.bad.append(body)
+        elif kind == "warned":
+            self.warnings.append(body["told"])
+        elif kind == "phase":
+            self.phase = body
+        elif kind == "ended":
+            self.ended = body
 
     def outputs(self, phase: Phase, round_: int) -> list[Output]:
-        """What was committed in one phase."""
-        wanted = [each for each in self.commits if (each["phase"], each["round"]) == (phase, round_)]
+        """What was committed in one phase; a line that was passed over printed nothing."""
+        facts = [*self.commits, *self.bad]
+        wanted = [each for each in facts if (each["phase"], each["round"]) == (phase, round_)]
         return [wire.from_plain(Output, each["output"]) for each in wanted]
 
     @property
@@ -89,12 +106,8 @@ def read_stories(rows: Iterable[tuple[str, str, Fact]]) -> list[Story]:
             stories[name] = Story(RequestId(name), body)
         elif name not in stories and kind == "forgotten":
             stories[name] = Story(RequestId(name), None)
-        elif name in stories and kind == "committed":
-            stories[name].commits.append(body)
-        elif name in stories and kind == "phase":
-            stories[name].phase = body
-        elif name in stories and kind == "ended":
-            stories[name].ended = body
+        elif name in stories:
+            stories[name].add(kind, body)
     return list(stories.values())
 
 
@@ -133,8 +146,17 @@ def _count(ledger: Ledger, story: Story) -> None:
     account = ledger.requests[story.request]
     facts = [story.ended] if story.ended is not None else story.commits
     account.commits = sum(_step(each) == story.step for each in story.commits)
+    account.set_aside = sum(_step(each) == story.step for each in story.bad)
+    account.warnings = list(story.warnings)
+    for each in story.bad:
+        account.found_bad(wire.from_plain(BadLine, each["line"]))
     for each in facts:
         account.add_counters(wire.from_plain(tuple[Counter, ...], each["counters"]))
+    running = story.commits if story.ended is None else []
+    for each in [each for each in running if _step(each) == story.step]:
+        output = wire.from_plain(Output, each["output"])
+        given = Given(output.end, output.digest, output.place, "")
+        account.given[Phase(each["phase"]), each["round"], output.start] = given
 
 
 def _restore_ended(docket: Docket, data: RequestData, story: Story) -> None:

@@ -20,6 +20,7 @@ from hagoop.interfaces import Arrived, IWorker
 from hagoop.jobs import (
     Assignment,
     AssignmentId,
+    BadLine,
     Finished,
     Kept,
     RequestId,
@@ -37,6 +38,7 @@ DEAD_SECONDS = 12.0
 """A session silent for so long, two Beats of an idle worker and more, keeps no identity."""
 LIST_PAGE = 20
 WORKERS_PAGE = 100
+BAD_LINES_PAGE = 500
 PAGE_BYTES = 60_000
 """What a page may take: one message of AMP holds 65,535 bytes."""
 MOST_ARRIVALS = 64
@@ -229,6 +231,12 @@ class ClientRole:
         known = list(self.desk.docket.ledger.requests.values())[::-1]
         page = known[max(0, skip) : max(0, skip) + LIST_PAGE]
         return one_message(evolve(self.desk.docket.status(each), log="", counters=()) for each in page)
+
+    def bad_lines(self, request: str, skip: int) -> tuple[BadLine, ...]:
+        """A page of the lines that a request passed over."""
+        known = self.desk.docket.account(request).bad_lines
+        page = sorted(known)[max(0, skip) : max(0, skip) + BAD_LINES_PAGE]
+        return one_message(known[each] for each in page)
 
     def workers(self, skip: int) -> tuple[WorkerStatus, ...]:
         """A page of workers."""

@@ -11,7 +11,7 @@ from twisted.python.usage import UsageError
 
 from hagoop.common_options import STDOUT, CommonOptions
 from hagoop.errors import BadProgram
-from hagoop.jobs import Program
+from hagoop.jobs import MOST_BAD_LINES, Program
 from hagoop.options import processor_count
 from hagoop.order_options import check_order, key_fields, separator
 from hagoop.shipping import check_program, files_of, find_binary, rewrite
@@ -76,6 +76,7 @@ class RunOptions(CommonOptions):
         ["key-fields", None, None, "Of how many fields a line's key is [1]"],
         ["separator", None, None, "The byte that ends a field [TAB]"],
         ["reduce-tasks", None, None, "0: no reducer; 1: --reduce-whole; any other number means nothing"],
+        ["skip-bad-lines", None, "0", "How many lines on which the map fails may be passed over"],
     ]
     optFlags: ClassVar[list[list[object]]] = [
         ["local", None, "Run it on this machine, with a server of its own"],
@@ -132,6 +133,7 @@ class RunOptions(CommonOptions):
             raise UsageError("--combiner needs a --reducer: without one nothing is sorted")
         check_order(self)
         self._check_runs()
+        self._check_bad_lines()
 
     def _check_runs(self) -> None:
         """What one run of a program is to see."""
@@ -145,6 +147,14 @@ class RunOptions(CommonOptions):
             raise UsageError("--combine-files does not go with --binary, which gets lines of one file")
         if self["reduce-whole"] and self["reducer"] is None:
             raise UsageError("--reduce-whole needs a --reducer, which it runs once over all keys")
+
+    def _check_bad_lines(self) -> None:
+        if self["skip-bad-lines"] == "0":
+            return
+        if self["mapper"] is self["binary"] is None:
+            raise UsageError("--skip-bad-lines needs a --mapper or a --binary: lines are bad for these")
+        if self["map-whole"]:
+            raise UsageError("--skip-bad-lines tries lines alone, --map-whole never does: choose")
 
     def _count_reduce_tasks(self) -> None:
         """As Hadoop does: without reduce tasks the reducer is left out, with one it sees all keys."""
@@ -179,6 +189,14 @@ class RunOptions(CommonOptions):
         return value
 
     @property
+    def skip_bad_lines(self) -> int:
+        """How many lines may be passed over."""
+        most = int(self.number("skip-bad-lines", int, 0))
+        if most > MOST_BAD_LINES:
+            raise UsageError(f"--skip-bad-lines {most}: it may be at most {MOST_BAD_LINES}")
+        return most
+
+    @property
     def ok_status(self) -> tuple[int, ...]:
         """Exit statuses that mean success."""
         try:
@@ -211,6 +229,7 @@ def program_of(given: RunOptions, folder: Path) -> tuple[Program, dict[str, Path
         combine_files=bool(given["combine-files"]),
         map_whole=bool(given["map-whole"]),
         reduce_whole=bool(given["reduce-whole"]),
+        skip_bad_lines=given.skip_bad_lines,
     )
     return program, files | _files(given, folder)
 

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
 from hagoop import policy
+from hagoop.comparing import EMPTY, Comparing
 from hagoop.docket import Docket
 from hagoop.errors import BadMessage, LimitExceeded, RequestError, WorkerLost
 from hagoop.interfaces import Arrived, IWorker
@@ -37,12 +38,14 @@ from hagoop.leases import (
     PhaseEnded,
     ProgramBroken,
     Session,
+    SetAside,
     TakeBack,
 )
 from hagoop.ledger import Ledger
 from hagoop.phases import RequestData
+from hagoop.requests import Given
 from hagoop.runs import RunIndex
-from hagoop.sentences import nobody_fit, program_broken
+from hagoop.sentences import bad_line, nobody_fit, program_broken
 from hagoop.survived import Survived
 
 log = Logger()
@@ -251,7 +254,7 @@ class Scheduler:
         """
         data = self.docket.data.get(job.request)
         if data is None or not self.ledger.accepts(session.id, job):
-            self._drop(arrived)
+            Comparing(self.docket).came_late(session.name, job, arrived)
             self.survived.job_came_late(job.end - job.start if job.phase is Phase.MAP else 0)
             return False
         index = self._check(data, job, arrived)
@@ -261,6 +264,9 @@ class Scheduler:
         progress, decisions = self.ledger.job_committed(session.id, job, self.clock.seconds())
         if progress is None:
             return False
+        place = kept[0] if kept else None
+        given = Given(job.end, job.digest if arrived else EMPTY, place, session.name)
+        self.ledger.requests[job.request].given[job.phase, job.round, job.start] = given
         self.enact(decisions)
         self._settle(job.id)
         self.records_changed(session.worker)
@@ -343,6 +349,8 @@ class Scheduler:
             case ProgramBroken(request=request):
                 data = self.docket.data[request]
                 self.docket.fail(request, program_broken(data, decision))
+            case SetAside(request=request):
+                self._set_aside(decision)
             case NobodyFit(request=request):
                 self.docket.fail(request, nobody_fit(self.ledger, request))
 
@@ -360,6 +368,17 @@ class Scheduler:
         self.ledger.end_taken_back(assignment, end)
         self._settle(assignment)
         self._serve_soon()
+
+    def _set_aside(self, decision: SetAside) -> None:
+        request = decision.request
+        try:
+            line = bad_line(self.docket.data[request], decision.failure)
+        except RequestError as error:
+            self.docket.fail(request, str(error))
+            return
+        log.info("{request}: {line} is passed over", request=request, line=line)
+        setting = Deferred.fromCoroutine(self.docket.set_aside(decision, line))
+        setting.addErrback(self._stuck, request)
 
     def _advance(self, request: RequestId) -> None:
         advanced = Deferred.fromCoroutine(self.docket.advance(request))

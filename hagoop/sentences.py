@@ -1,14 +1,17 @@
 """What is said of a request that failed: what, where, and what to do."""
 
 from hagoop.errors import RequestError
-from hagoop.jobs import Failure, Phase, RequestId
+from hagoop.jobs import BadLine, Failure, Finished, Phase, RequestId
 from hagoop.leases import ProgramBroken
 from hagoop.ledger import Ledger
 from hagoop.phases import RequestData
+from hagoop.requests import Given
 
 LAST_WORDS = 300
 """How many characters of a program's stderr a sentence ends with."""
 MOST_NAMES = 5
+MOST_PLACE = 300
+"""Characters of a place in a warning, of which a status holds several."""
 
 
 def program_broken(data: RequestData, broken: ProgramBroken) -> str:
@@ -17,12 +20,49 @@ def program_broken(data: RequestData, broken: ProgramBroken) -> str:
     With several steps ``the mapper of step 1 of 2 failed ...``.
     """
     failure = broken.failure
-    times = "once" if broken.attempts == 1 else f"{broken.attempts} times"
     place = _place(data, broken.phase, failure)
     said = _last_words(failure.log)
     name = data.submission.step_name(data.step)
     step = f" of {name}" if name else ""
-    return f"the {_role(broken.phase)}{step} failed {times} on {place}: {failure.message}{said}"
+    often = _how_often(data, broken)
+    return f"the {_role(broken.phase)}{step} {often} on {place}: {failure.message}{said}"
+
+
+def _how_often(data: RequestData, broken: ProgramBroken) -> str:
+    """``failed 4 times``, or ``fails on more than 2 lines, at last`` where some may be passed over."""
+    most = data.program.skip_bad_lines
+    if not broken.set_aside:
+        return "failed once" if broken.attempts == 1 else f"failed {broken.attempts} times"
+    if broken.set_aside < most:
+        return f"fails on each of the first {broken.set_aside + 1} lines tried, at last"
+    return f"fails on more than {most} line{'s' if most > 1 else ''}, at last"
+
+
+def bad_line(data: RequestData, failure: Failure) -> BadLine:
+    """What is told of a line that is passed over.
+
+    :raises NoSuchInput: its file has changed.
+    """
+    [piece] = data.inputs.pieces(failure.start, failure.start + 1)
+    return BadLine(
+        position=failure.start,
+        file=piece.name,
+        line=piece.file_line + 1,
+        offset=piece.offset,
+        how=failure.message[:LAST_WORDS],
+        last_words=last_words(failure.log),
+        step=data.step + 1,
+    )
+
+
+def not_deterministic(
+    data: RequestData, job: Finished, given: tuple[Given, Given], digests: tuple[str, str]
+) -> str:
+    """``Not deterministic: a.txt, lines 3-9 gave 12ab on lab1 and 98fe on lab2; the first was taken``"""
+    place = _place(data, job.phase, job)
+    pairs = zip(digests, given, strict=True)
+    told = [f"{digest} on {each.worker or 'a worker'}" for digest, each in pairs]
+    return f"Not deterministic: {place[:MOST_PLACE]} gave {' and '.join(told)}; the first was taken"
 
 
 def nobody_fit(ledger: Ledger, request: RequestId) -> str:
@@ -48,7 +88,7 @@ def _role(phase: Phase) -> str:
     return {Phase.MAP: "mapper", Phase.REDUCE: "reducer"}.get(phase, str(phase))
 
 
-def _place(data: RequestData, phase: Phase, failure: Failure) -> str:
+def _place(data: RequestData, phase: Phase, failure: Failure | Finished) -> str:
     if phase is not Phase.MAP:
         return _keys(data, failure) if phase is Phase.REDUCE else "sorted runs"
     try:
@@ -64,7 +104,7 @@ def _place(data: RequestData, phase: Phase, failure: Failure) -> str:
     return f"{name}, {lines}"
 
 
-def _keys(data: RequestData, failure: Failure) -> str:
+def _keys(data: RequestData, failure: Failure | Finished) -> str:
     bounds = data.cells.bounds
     low = bounds[failure.start] if failure.start < len(bounds) else b""
     since = f"from {_shown(low)} on" if low else "from the first on"
@@ -76,6 +116,12 @@ def _shown(key: bytes) -> str:
     return repr(key[:60].decode("utf-8", "backslashreplace"))
 
 
-def _last_words(log: str) -> str:
+def last_words(log: str) -> str:
+    """The last line of a program's stderr that says something, in bounded length."""
     lines = [each for each in log.strip().splitlines() if each.strip()]
-    return f"; it said: {lines[-1].strip()[-LAST_WORDS:]}" if lines else ""
+    return lines[-1].strip()[-LAST_WORDS:] if lines else ""
+
+
+def _last_words(log: str) -> str:
+    said = last_words(log)
+    return f"; it said: {said}" if said else ""

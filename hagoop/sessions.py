@@ -215,6 +215,11 @@ class ServerLink(Link):
         """``Answer``."""
         return self._client.answer(request)
 
+    @commands.BadLines.responder
+    def bad_lines(self, request: str, skip: int) -> dict[str, object]:
+        """``BadLines``."""
+        return {"lines": self._client.bad_lines(request, skip)}
+
     @commands.CancelRequest.responder
     def cancel_request(self, request: str) -> Any:
         """``CancelRequest``."""

@@ -12,11 +12,13 @@ from typing import Any, Protocol
 from attrs import define
 
 from hagoop import wire
+from hagoop.bad_file import how_many
 from hagoop.jobs import Phase, RequestStatus, State, WorkerStatus
 
 LINE_SECONDS = 5.0
 NO_WORKERS = "No worker is connected: start one with twistd hagoop-worker"
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+DIGEST = re.compile(r"\b[0-9a-f]{64}\b")
 SECOND_WORDS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 
 
@@ -24,6 +26,11 @@ def clean(text: str) -> str:
     """What a stranger said, without anything that steers a terminal."""
     # Half a character, as a file name that is not UTF-8 has them, cannot be printed at all.
     return CONTROL.sub(" ", text).encode("utf-8", "replace").decode()
+
+
+def told(warning: str) -> str:
+    """A warning for people: the heads of digests are enough for them."""
+    return DIGEST.sub(lambda found: f"{found[0][:12]}...", clean(warning))
 
 
 def duration(seconds: float) -> str:
@@ -139,9 +146,10 @@ def _details(status: RequestStatus) -> str:
     failures = f", {status.failures} failures" if status.failures else ""
     left = f", {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
     said = f", {clean(status.status)}" if status.status else ""
+    bad = f", {status.bad_lines} bad lines" if status.bad_lines else ""
     workers = f"{status.working} of {status.workers} workers"
     step = f"step {status.step} of {status.steps}, " if status.steps > 1 else ""
-    return f"{status.id} {step}{status.phase}, {workers}{failures}{left}{said}"
+    return f"{status.id} {step}{status.phase}, {workers}{failures}{bad}{left}{said}"
 
 
 def _line(request: str, status: RequestStatus) -> str:
@@ -166,8 +174,18 @@ def show_status(status: RequestStatus, *, as_json: bool) -> None:
         print(f"  {status.answer_bytes} bytes: hagoop-request answer {status.id} --output FILE")
     elif status.message:
         print(f"  {clean(status.message)}")
+    for said in _reservations(status):
+        print(f"  {said}")
     for each in status.counters:
         print(f"  {clean(each.group)}: {clean(each.name)} {each.amount}")
+
+
+def _reservations(status: RequestStatus) -> list[str]:
+    """What should be known of an answer."""
+    warnings = [told(each) for each in status.warnings]
+    if status.state is State.DONE and status.bad_lines:
+        return [f"{how_many(status.bad_lines)}; FILE.bad will list them", *warnings]
+    return warnings
 
 
 def show_requests(found: Sequence[RequestStatus], *, as_json: bool) -> None:

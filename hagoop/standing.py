@@ -38,6 +38,10 @@ class Standing:
 
     def delivered(self) -> None:
         """A commit of it counted."""
+        self.cleared()
+
+    def cleared(self) -> None:
+        """What it failed was not its fault."""
         self.row, self.until = 0, -inf
 
     @property

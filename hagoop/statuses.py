@@ -12,6 +12,7 @@ KNOWN_SHARE = 0.05
 """How much of a phase must be done before its end is guessed."""
 STATUS_BYTES = 48 << 10
 """A status travels in one message; counters and log give way."""
+MOST_WARNING = 600
 MOST_TEXT = 2000
 """Characters of what strangers say in it; JSON may take six bytes for one."""
 
@@ -47,9 +48,13 @@ def status_of(
         answer_digest=digest,
         step=account.step + 1,
         steps=account.submission.steps,
+        bad_lines=len(account.bad_lines),
+        warnings=tuple(each[:MOST_WARNING] for each in account.warnings),
     )
     if len(wire.encode(shown)) > STATUS_BYTES:
         shown = evolve(shown, counters=(), log="")
+    if len(wire.encode(shown)) > STATUS_BYTES:
+        shown = evolve(shown, warnings=shown.warnings[:1])
     return shown if progress is None else _with_progress(shown, ledger, account, progress, now)
 
 

@@ -29,8 +29,8 @@ from hagoop.requests import Request
 MUCH = 10**6
 
 
-def submission(attempts: int = 4, *, whole: bool = False) -> Submission:
-    program = Program("map", "reduce", attempts=attempts, map_whole=whole)
+def submission(attempts: int = 4, *, skip: int = 0, whole: bool = False) -> Submission:
+    program = Program("map", "reduce", attempts=attempts, skip_bad_lines=skip, map_whole=whole)
     return Submission(program, (Source("server", "lines"),), "a label")
 
 
@@ -75,10 +75,12 @@ class Books:
         self.ledger.worker_joined(session, self.now)
         return id_
 
-    def submit(self, request: str = "r1", lines: int = 100, attempts: int = 4) -> Request:
+    def submit(
+        self, request: str = "r1", lines: int = 100, attempts: int = 4, skip: int = 0
+    ) -> Request:
         """A request in its map phase, all of its lines counted."""
         id_ = RequestId(request)
-        made = self.ledger.request_submitted(id_, submission(attempts), self.now)
+        made = self.ledger.request_submitted(id_, submission(attempts, skip=skip), self.now)
         self.ledger.phase_began(id_, Phase.MAP, 0, None)
         self.ledger.lines_counted(id_, lines, lines, (0,), whole=True)
         return made

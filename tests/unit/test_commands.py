@@ -63,6 +63,7 @@ VALUES: dict[bytes, Any] = {
     b"requests": (STATUS, STATUS),
     b"status": STATUS,
     b"workers": (WORKER,),
+    b"lines": (jobs.BadLine(9, NAME, 5, 70, "it ended with exit status 1", "oh"),),
 }
 """One value for each argument that is more than a number or a text."""
 

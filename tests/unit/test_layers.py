@@ -16,12 +16,13 @@ PURE = """
     runs merging
     slices cells
     jobs
+    suspicion
     purity
     findings
     experience progress survived
     policy requests standing
     leases
-    fleet
+    blame fleet
     tail shares
     ledger
 """
@@ -30,12 +31,13 @@ PURE = """
 LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
-        answer_file answers arriving asking awake check client combining containers counting delivery
-        disk docket families feeding found grants in_place incoming inputs intake journal launching
-        leased_lines links memory_spool number_inputs originals outside phases piecework process
-        programs races reading recovery reports roles rows sampling scheduler sentences server sessions
-        shipping showing sorting source_files spool statuses step_inputs stored subjects surroundings
-        texts transfer trying tuning unpacking verdicts web workbench worker
+        answer_file answers arriving asking awake bad_file check client combining comparing containers
+        counting delivery disk docket families feeding found grants in_place incoming inputs intake
+        journal launching leased_lines links memory_spool number_inputs originals outside phases
+        piecework process programs races reading recovery reports roles rows sampling scheduler
+        sentences server sessions shipping showing sorting source_files spool statuses step_inputs
+        stored subjects surroundings texts transfer trying tuning unpacking verdicts web workbench
+        worker
     """,
     "composition": """
         check_options check_script common_options demo following local order_options request_options

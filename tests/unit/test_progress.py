@@ -4,8 +4,9 @@ import pytest
 
 from hagoop.errors import LedgerError
 from hagoop.jobs import AssignmentId, Output, Phase, WorkerId
-from hagoop.progress import MOST_COMBINED_PIECES, MOST_PIECES, History, Progress, Scale, Stretch
+from hagoop.progress import MOST_COMBINED_PIECES, MOST_PIECES, Progress, Scale, Stretch
 from hagoop.ranges import Range
+from hagoop.suspicion import Suspicion
 
 ONE, TWO = AssignmentId("1-1"), AssignmentId("1-2")
 
@@ -16,12 +17,12 @@ def counted(lines: int, breaks: tuple[int, ...] = (0,)) -> Progress:
     return progress
 
 
-def nobody(_: History) -> bool:
-    return False
-
-
-def everybody(_: History) -> bool:
+def whatever(_: Suspicion) -> bool:
     return True
+
+
+def nothing(_: Suspicion) -> bool:
+    return False
 
 
 def stored(start: int, end: int) -> Output:
@@ -48,52 +49,52 @@ def test_cells_weigh_what_they_hold() -> None:
 def test_cut_takes_the_lowest_lines() -> None:
     """As many as asked for, or all that are there."""
     progress = counted(100)
-    assert progress.cut(10, nobody) == Range(0, 10)
-    assert progress.cut(1000, nobody) == Range(0, 100)
+    assert progress.cut(10, whatever) == Range(0, 10)
+    assert progress.cut(1000, whatever) == Range(0, 100)
     progress.lease(Range(0, 10), ONE)
-    assert progress.cut(10, nobody) == Range(10, 20)
+    assert progress.cut(10, whatever) == Range(10, 20)
 
 
 def test_nothing_is_cut_from_nothing() -> None:
     """All is leased."""
     progress = counted(10)
     progress.lease(Range(0, 10), ONE)
-    assert progress.cut(1, nobody) is None
+    assert progress.cut(1, whatever) is None
 
 
 def test_cut_ends_before_a_head_with_a_history() -> None:
     """What failed stays visible: it is never buried inside a larger range."""
     progress = counted(100)
     progress.history(5).failed_by.append(WorkerId("w1"))
-    assert progress.cut(50, nobody) == Range(0, 5)
+    assert progress.cut(50, whatever) == Range(0, 5)
     progress.lease(Range(0, 5), ONE)
-    assert progress.cut(50, nobody) == Range(5, 55)
+    assert progress.cut(50, whatever) == Range(5, 55)
 
 
 def test_refused_head_is_left_to_others() -> None:
     """Who failed there gets what lies beyond the next head, or nothing."""
     progress = counted(100)
     progress.history(0)
-    assert progress.cut(50, everybody) is None
+    assert progress.cut(50, nothing) is None
     progress.history(30)
     progress.lease(Range(30, 40), ONE)
-    assert progress.cut(50, everybody) == Range(40, 90)
+    assert progress.cut(50, nothing) == Range(40, 90)
 
 
 def test_merge_is_cut_group_by_group() -> None:
     """However much a worker could take, one group of runs is one merge."""
     progress = Progress(Phase.MERGE, 0, Scale((0, 5, 10)))
     progress.grow(2, 0, (), whole=True)
-    assert progress.cut(1000, nobody) == Range(0, 1)
+    assert progress.cut(1000, whatever) == Range(0, 1)
 
 
 def test_cut_touches_a_bounded_number_of_files() -> None:
     """Each file is a run of the program of its own."""
     many = 3 * MOST_PIECES
     progress = counted(many, tuple(range(many)))
-    assert progress.cut(many, nobody) == Range(0, MOST_PIECES)
+    assert progress.cut(many, whatever) == Range(0, MOST_PIECES)
     progress.lease(Range(0, many - 5), ONE)
-    assert progress.cut(many, nobody) == Range(many - 5, many)
+    assert progress.cut(many, whatever) == Range(many - 5, many)
 
 
 def test_run_over_several_files_touches_more_of_them() -> None:
@@ -101,7 +102,7 @@ def test_run_over_several_files_touches_more_of_them() -> None:
     many = 3 * MOST_PIECES
     progress = Progress(Phase.MAP, most_pieces=MOST_COMBINED_PIECES)
     progress.grow(many, many, range(many), whole=True)
-    assert progress.cut(many, nobody) == Range(0, many)
+    assert progress.cut(many, whatever) == Range(0, many)
 
 
 def whole_files(lines: int, *breaks: int, whole: bool = True) -> Progress:
@@ -113,37 +114,37 @@ def whole_files(lines: int, *breaks: int, whole: bool = True) -> Progress:
 def test_whole_files_are_cut_at_their_ends() -> None:
     """As many as fit the weight, and one at least."""
     progress = whole_files(100, 0, 10, 20, 90)
-    assert progress.cut(1, nobody) == Range(0, 10)
-    assert progress.cut(25, nobody) == Range(0, 20)
-    assert progress.cut(1000, nobody) == Range(0, 100)
+    assert progress.cut(1, whatever) == Range(0, 10)
+    assert progress.cut(25, whatever) == Range(0, 20)
+    assert progress.cut(1000, whatever) == Range(0, 100)
     progress.lease(Range(0, 20), ONE)
-    assert progress.cut(1, nobody) == Range(20, 90)
+    assert progress.cut(1, whatever) == Range(20, 90)
 
 
 def test_file_that_is_being_counted_is_not_leased_whole() -> None:
     """Its end is not known; where the next one begins, it is."""
     progress = whole_files(15, 0, 10, whole=False)
-    assert progress.cut(1000, nobody) == Range(0, 10)
+    assert progress.cut(1000, whatever) == Range(0, 10)
     progress.lease(Range(0, 10), ONE)
-    assert progress.cut(1000, nobody) is None
+    assert progress.cut(1000, whatever) is None
     progress.grow(20, 20, (0, 10), whole=False)
-    assert progress.cut(1000, nobody) is None
+    assert progress.cut(1000, whatever) is None
     progress.grow(21, 21, (0, 10, 20), whole=False)
-    assert progress.cut(1000, nobody) == Range(10, 20)
+    assert progress.cut(1000, whatever) == Range(10, 20)
     progress.grow(21, 21, (0, 10, 20), whole=True)
-    assert progress.cut(1000, nobody) == Range(10, 21)
+    assert progress.cut(1000, whatever) == Range(10, 21)
 
 
 def test_whole_files_end_before_a_head_with_a_history() -> None:
     """As lines do; who is refused there gets what follows."""
     progress = whole_files(30, 0, 10, 20)
     progress.history(10)
-    assert progress.cut(1000, nobody) == Range(0, 10)
+    assert progress.cut(1000, whatever) == Range(0, 10)
     progress.lease(Range(0, 10), ONE)
-    assert progress.cut(1000, everybody) is None
+    assert progress.cut(1000, nothing) is None
     progress.history(20)
     progress.lease(Range(10, 20), TWO)
-    assert progress.cut(1000, nobody) == Range(20, 30)
+    assert progress.cut(1000, whatever) == Range(20, 30)
 
 
 def test_part_of_a_file_is_no_whole_job() -> None:
@@ -162,7 +163,7 @@ def test_all_keys_are_one_whole_job() -> None:
     """In reduce a position is a whole job by itself."""
     progress = Progress(Phase.REDUCE, 0, Scale((0, 50)), whole_jobs=True)
     progress.grow(1, 0, (), whole=True)
-    assert progress.cut(1, nobody) == Range(0, 1)
+    assert progress.cut(1, whatever) == Range(0, 1)
 
 
 def test_what_is_not_counted_yet_is_estimated() -> None:

@@ -6,10 +6,12 @@ import os
 import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from world.machines import Temper
 from world.programs import MAPPERS, REDUCERS, TOTAL, Step, Task
 from world.scenario import Scenario, World
 
+from hagoop.jobs import RequestId
 from hagoop.keys import Order
 
 EXAMPLES = int(os.environ.get("HAGOOP_PROMISE_EXAMPLES", "60"))
@@ -200,3 +202,15 @@ def test_what_a_step_has_read_is_dropped_when_the_next_phase_begins():
     assert parts
     assert not any(each.path in kept for each in parts)
     world.run()
+
+
+def test_warning_outlives_a_crash():
+    """Whoever fetches the answer tomorrow should know too."""
+    world = World(Scenario((Task((("a", b"x\ny\n"),)),), (), seed=0))
+    while "r1" not in world.server.ledger.requests:
+        world.step()
+    warned = Deferred.fromCoroutine(world.server.docket.warn(RequestId("r1"), "Not deterministic"))
+    while not warned.called:
+        world.step()
+    world.crash()
+    assert world.server.ledger.requests[RequestId("r1")].warnings == ["Not deterministic"]

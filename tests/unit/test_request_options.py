@@ -253,6 +253,16 @@ def test_bad_server_is_told_by_where_it_was_named(monkeypatch):
         ("run a -m cat --timeout nan", "--timeout nan: it must be a number from 0 on"),
         ("run a -m cat --attempts 0", "--attempts 0: it must be a number from 1 on"),
         ("run a -m cat --attempts 1.5", "--attempts 1.5: it must be a number from 1 on"),
+        ("run a -m cat --skip-bad-lines -1", "--skip-bad-lines -1: it must be a number from 0 on"),
+        ("run a -m cat --skip-bad-lines 100001", "--skip-bad-lines 100001: it may be at most 100000"),
+        (
+            "run a -r cat --skip-bad-lines 1",
+            "--skip-bad-lines needs a --mapper or a --binary: lines are bad for these",
+        ),
+        (
+            "run a -m cat --map-whole --skip-bad-lines 1",
+            "--skip-bad-lines tries lines alone, --map-whole never does: choose",
+        ),
         ("run a -m cat --local --workers 0", "--workers 0: it must be a number from 1 on"),
         ("run a -m cat --ok-status x", "--ok-status x: it must be numbers from 0 to 255: 0,1"),
         ("run a -m cat --ok-status 0,256", "--ok-status 0,256: it must be numbers from 0 to 255: 0,1"),

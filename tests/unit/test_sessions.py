@@ -46,6 +46,7 @@ from hagoop.ledger import Ledger
 from hagoop.links import Link
 from hagoop.memory_spool import MemorySpool
 from hagoop.roles import DEAD_SECONDS, Desk, one_message
+from hagoop.runs import RunWriter
 from hagoop.scheduler import Scheduler
 from hagoop.sessions import ServerFactory
 from hagoop.survived import Survived
@@ -72,6 +73,7 @@ OF_CLIENTS: list[tuple[type[commands.Command], dict[str, Any]]] = [
     (commands.Status, {"request": ""}),
     (commands.Wait, {"request": ""}),
     (commands.Answer, {"request": ""}),
+    (commands.BadLines, {"request": "", "skip": 0}),
     (commands.CancelRequest, {"request": ""}),
     (commands.ForgetRequest, {"request": ""}),
     (commands.Workers, {"skip": 0}),
@@ -589,6 +591,71 @@ def test_late_commit_changes_nothing(site):
     assert site.spool.used_bytes == 0
 
 
+def run_of(data, block_bytes=1 << 16):
+    """A sorted run, cut into blocks of a size."""
+    made = RunWriter(block_bytes=block_bytes)
+    return made.write(data) + made.finish()
+
+
+def copies(site, program, first, late, end=2):
+    """One range is done twice, by lab1 and by lab2, whose job comes late, and again; the status then."""
+    site.submit(site.client(), submission=evolve(ORDER, program=program))
+    one, two = site.worker(name="lab1"), site.worker(name="lab2")
+    held = site.ask(two)
+    job = site.job(held, end, late)
+    site.call(two, commands.Leaving, unbegun=(held.id,), stops=())
+    again = site.ask(one)
+    assert again.start == held.start == 0
+    assert site.commit(one, site.job(again, 2, first))[0]
+    for each in (job, site.job(held, end, late)):
+        assert not site.commit(two, each)[0]
+    site.wires.settle()
+    return site.status(site.client())
+
+
+def test_copies_that_differ_are_told(site):
+    """With both digests, and who gave what."""
+    warnings = copies(site, CAT, b"x\n", b"y\n").warnings
+    one, two = [hashlib.sha256(each).hexdigest() for each in (b"x\n", b"y\n")]
+    assert warnings == (
+        f"Not deterministic: a.txt, lines 1-2 gave {one} on lab1 and {two} on lab2; the first was taken",
+    )
+    assert site.spool.used_bytes == 2
+
+
+def test_copy_that_gave_nothing_differs_too(site):
+    """The digest of nothing."""
+    [warning] = copies(site, CAT, b"x\n", b"").warnings
+    assert f"and {hashlib.sha256().hexdigest()} on lab2" in warning
+
+
+@pytest.mark.parametrize(("late", "end"), [(b"x\n", 2), (b"x\ny\n", 3)])
+def test_copies_that_agree_or_are_of_other_lines_are_not(site, late, end):
+    """Only what came for exactly the same lines says something."""
+    assert copies(site, CAT, b"x\n", late, end).warnings == ()
+
+
+def test_runs_are_compared_by_their_lines(site):
+    """Not by their bytes: not every machine compresses alike."""
+    lines = b"".join(b"key %04d\t1\n" % number for number in range(1000))
+    first, late = run_of(lines, 1 << 11), run_of(lines)
+    assert first != late
+    assert copies(site, Program("cat", "cat"), first, late).warnings == ()
+
+
+def test_runs_of_other_lines_are_told_by_the_digests_of_these(site):
+    """So that whoever has such a run can find it."""
+    [warning] = copies(site, Program("cat", "cat"), run_of(b"x\n"), run_of(b"y\n")).warnings
+    one, two = [hashlib.sha256(each).hexdigest() for each in (b"x\n", b"y\n")]
+    assert f"gave {one} on lab1 and {two} on lab2" in warning
+
+
+def test_late_run_that_is_none_says_nothing(site):
+    """It is a stranger's."""
+    assert copies(site, Program("cat", "cat"), run_of(b"x\n"), b"y\n").warnings == ()
+    assert site.scheduler.survived.late == 2
+
+
 def test_uploads_that_are_never_committed_are_bounded(site):
     """The oldest goes first."""
     worker = site.worker()
@@ -614,6 +681,69 @@ def test_failure_gives_the_work_to_another(site):
     assert site.status(client, request).message == (
         "the mapper failed 4 times on a.txt, line 1: it ended with exit status 1; it said: oh"
     )
+
+
+def fail_on_lines(site, worker, client, bad, order):
+    """Do a request, and fail on some lines; its status at the end.  Nothing is printed."""
+    request = site.submit(client, submission=order)
+    while site.status(client, request).state is State.RUNNING:
+        it = site.ask(worker)
+        if bad & set(range(it.start, it.end)):
+            failure = Failure(it.id, it.start, it.end, "PROGRAM_FAILED", "it ended\x01", 5.0, "a\noh\n")
+            site.call(worker, commands.Fail, failure=failure)
+        else:
+            site.commit(worker, site.job(it, data=b""))
+    return site.status(client, request)
+
+
+@pytest.mark.parametrize("reducer", [None, "cat"])
+def test_bad_lines_are_passed_over_and_listed(site, reducer):
+    """In the order of the input, with their places in their files; the answer has all others."""
+    worker, client = site.worker(), site.client()
+    program = Program("cat", reducer, skip_bad_lines=2)
+    order = evolve(ORDER, program=program)
+    status = fail_on_lines(site, worker, client, {7, 2}, order)
+    assert (status.state, status.bad_lines) == (State.DONE, 2)
+    lines = site.call(client, commands.BadLines, request=status.id, skip=0)["lines"]
+    assert lines == (
+        jobs.BadLine(2, "a.txt", 3, 14, "it ended\x01", "oh"),
+        jobs.BadLine(7, "a.txt", 8, 49, "it ended\x01", "oh"),
+    )
+    assert site.call(client, commands.BadLines, request=status.id, skip=1)["lines"] == lines[1:]
+    assert site.call(client, commands.BadLines, request=status.id, skip=2)["lines"] == ()
+
+
+def test_more_bad_lines_than_may_be_end_the_request(site):
+    """The sentence says how many, and where the last one is."""
+    worker, client = site.worker(), site.client()
+    order = evolve(ORDER, program=Program("cat", None, skip_bad_lines=1))
+    status = fail_on_lines(site, worker, client, {4, 6}, order)
+    assert status.state is State.FAILED
+    assert status.message == (
+        "the mapper fails on more than 1 line, at last on a.txt, line 7: it ended\x01; it said: oh"
+    )
+
+
+def test_program_that_fails_on_every_line_is_not_helped_by_skipping(site):
+    """Three lines are enough to see it, however many may be passed over."""
+    worker, client = site.worker(), site.client()
+    order = evolve(ORDER, program=Program("cat", None, skip_bad_lines=1000))
+    status = fail_on_lines(site, worker, client, set(range(10)), order)
+    assert status.message.startswith(
+        "the mapper fails on each of the first 4 lines tried, at last on a.txt, line 4: it ended"
+    )
+
+
+def test_bad_line_in_a_file_that_changed_fails_the_request(site):
+    """It could not be named any more."""
+    worker, client = site.worker(), site.client()
+    program = Program("cat", None, attempts=1, skip_bad_lines=9)
+    site.submit(client, submission=evolve(ORDER, program=program))
+    it = site.ask(worker)
+    site.texts.changed = True
+    failure = evolve(FAILURE, id=it.id, start=it.start, end=it.start + 1)
+    site.call(worker, commands.Fail, failure=failure)
+    assert site.status(client).message == "'a.txt' changed while the request ran"
 
 
 def test_words_of_a_stranger_are_bounded_in_a_status(site):

@@ -54,6 +54,19 @@ def status_lines(capsys, status):
     return capsys.readouterr().out.splitlines()
 
 
+def test_what_should_be_known_of_an_answer_is_shown(capsys):
+    """How much it leaves out; the heads of digests, as long as nobody wants JSON."""
+    warning = f"Not deterministic: a gave {'12ab' * 16} on lab1\x1b"
+    status = evolve(DONE, bad_lines=2, warnings=(warning,))
+    assert status_lines(capsys, status)[2:] == [
+        "  2 bad lines were passed over; FILE.bad will list them",
+        "  Not deterministic: a gave 12ab12ab12ab... on lab1 ",
+    ]
+    show_status(status, as_json=True)
+    assert json.loads(capsys.readouterr().out)["warnings"] == [warning]
+    assert ", 2 bad lines, 25 % of map" in status_lines(capsys, evolve(RUNNING, bad_lines=2))[1]
+
+
 @pytest.mark.parametrize(
     ("seconds", "said"),
     [

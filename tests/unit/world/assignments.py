@@ -9,15 +9,24 @@ from attrs import frozen
 from hagoop import wire
 from hagoop.jobs import Assignment, Counter, Phase, Piece
 from hagoop.slices import SliceDecoder
-from world.programs import count_keys, lines_of, run_combiner, run_mapper, run_reducer, sort_key
+from world.programs import (
+    count_keys,
+    fails_on,
+    lines_of,
+    run_combiner,
+    run_mapper,
+    run_reducer,
+    sort_key,
+)
 
 
 class Failed(Exception):
-    """A job failed here."""
+    """A job failed here; ``always``: it does so everywhere."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, *, always: bool = False) -> None:
         super().__init__(kind)
         self.kind = kind
+        self.always = always
 
 
 @frozen
@@ -45,6 +54,8 @@ class LineWork:
         piece, lines = next(each for each in self.pieces if start < each[0].end)
         mine = lines[start - piece.start : end - piece.start]
         program = self.assignment.program
+        if any(fails_on(program.mapper, each) for each in mine):
+            raise Failed("PROGRAM_FAILED", always=True)
         printed = run_mapper(program.mapper, mine)
         if program.sorts:
             printed.sort(key=sort_key(program.order))

@@ -246,19 +246,19 @@ class Machine:
             for each in work.commits:
                 await each
             if not isinstance(work.error, Dropped):
-                self._fail(work, failed.kind)
+                self._fail(work, failed)
         if self.works.get(work.id) is work:
             del self.works[work.id]
         self.begin()
         self.ask()
 
-    def _fail(self, work: Work, kind: str) -> None:
+    def _fail(self, work: Work, failed: Failed) -> None:
         if self.peer is not None:
-            told = Failure(work.id, work.job_start, work.job_end, kind, "it failed", 1.5)
-            self.peer.send(self._failed, self.peer, told)
+            told = Failure(work.id, work.job_start, work.job_end, failed.kind, "it failed", 1.5)
+            self.peer.send(self._failed, self.peer, told, failed.always)
 
-    def _failed(self, peer: Peer, failure: Failure) -> None:
-        if not self.world.may_fail(peer.server, failure):
+    def _failed(self, peer: Peer, failure: Failure, always: bool) -> None:
+        if not (always or self.world.may_fail(peer.server, failure)):
             failure = evolve(failure, kind="TRANSFER_FAILED")
         peer.server.scheduler.fail_job(peer.session, failure)
 

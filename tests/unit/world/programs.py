@@ -1,12 +1,12 @@
 """Pure programs, what they print when nothing is cut, and inputs that are hard to cut."""
 
 import zlib
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Callable, Collection, Container, Sequence
+from itertools import count, groupby
 
 from attrs import frozen
 
-from hagoop.jobs import Program
+from hagoop.jobs import MOST_BAD_LINES, Program
 from hagoop.keys import Order
 
 Lines = list[bytes]
@@ -51,9 +51,23 @@ def flat(line: bytes) -> Lines:
     return [line.replace(b"\t", b" ")]
 
 
+PICKY = "picky"
+"""A mapper that fails on some lines, which are passed over."""
+
+
+def picky(line: bytes) -> Lines:
+    """The line, but the program fails on some."""
+    return [line]
+
+
 MAPPERS: dict[str | None, Callable[[bytes], Lines]] = {
-    None: cat, "words": words, "thin": thin, "swap": swap, "flat": flat,
+    None: cat, "words": words, "thin": thin, "swap": swap, "flat": flat, PICKY: picky,
 }  # fmt: skip
+
+
+def fails_on(mapper: str | None, line: bytes) -> bool:
+    """Whether a mapper fails on a line."""
+    return mapper == PICKY and zlib.crc32(line) % 5 == 0
 
 
 # Reducers: all lines of one key.
@@ -135,6 +149,12 @@ def lines_of(data: bytes) -> Lines:
     return [each + b"\n" for each in pieces]
 
 
+def without(files: Sequence[Lines], bad: Container[int]) -> list[Lines]:
+    """The same files without some lines, by their numbers in all."""
+    numbers = count()
+    return [[line for line in lines if next(numbers) not in bad] for lines in files]
+
+
 @frozen
 class Step:
     """The programs of one step.
@@ -161,7 +181,13 @@ class Step:
             map_whole=self.mapper == TOTAL,
             combine_files=self.combine and self.mapper != TOTAL,
             reduce_whole=self.reducer == TOTAL,
+            skip_bad_lines=MOST_BAD_LINES if self.mapper == PICKY else 0,
         )
+
+    def bad(self, files: Sequence[Lines]) -> set[int]:
+        """The lines on which its mapper fails."""
+        lines = [line for lines in files for line in lines]
+        return {at for at, line in enumerate(lines) if fails_on(self.mapper, line)}
 
     def run(self, files: Sequence[Lines]) -> tuple[Lines, int]:
         """What it prints for all lines, and how many keys there were."""
@@ -189,21 +215,28 @@ class Task:
         """The lines of each file."""
         return [lines_of(data) for _, data in self.files]
 
-    @property
-    def answer(self) -> bytes:
-        """What the promise says."""
-        files = self.lines
-        for step in self.steps:
-            files = [step.run(files)[0]]
-        return b"".join(line for lines in files for line in lines)
-
-    @property
-    def counters(self) -> dict[tuple[str, str], int]:
-        """What the programs count: lines mapped, keys reduced."""
+    def play(self, bad: Collection[tuple[int, int]]) -> "Outcome":
+        """What all steps come to when they pass over lines, by step, from 1, and number, from 0."""
         files, mapped, reduced = self.lines, 0, 0
-        for step in self.steps:
+        planted: set[tuple[int, int]] = set()
+        for number, step in enumerate(self.steps, 1):
+            planted |= {(number, at) for at in step.bad(files)}
+            files = without(files, {at for of, at in bad if of == number})
             mapped += sum(map(len, files))
             lines, keys = step.run(files)
             files, reduced = [lines], reduced + keys
         counts = {("world", "lines"): mapped, ("world", "keys"): reduced}
-        return {name: amount for name, amount in counts.items() if amount}
+        counted = {name: amount for name, amount in counts.items() if amount}
+        return Outcome(b"".join(line for lines in files for line in lines), counted, planted)
+
+
+@frozen
+class Outcome:
+    """What a task comes to.
+
+    :param bad: the lines on which its mappers fail.
+    """
+
+    answer: bytes
+    counters: dict[tuple[str, str], int]
+    bad: set[tuple[int, int]]

@@ -11,11 +11,12 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure as TwistedFailure
 
+from hagoop.blame import FEW_LINES
 from hagoop.errors import SpoolFull, WorkerUnfit
 from hagoop.jobs import Failure, Finished, Phase, RequestId, Source, State, Submission
 from hagoop.ledger import BLAMED_KINDS
 from world.machines import Machine, Temper
-from world.programs import Task
+from world.programs import PICKY, Task
 from world.server import Disk, ForgetfulSpool, Server
 
 WATCH_SECONDS = 0.5
@@ -70,7 +71,6 @@ class World:
     disk: Disk = field(init=False)
     server: Server = field(init=False)
     _submitting: set[int] = field(factory=set)
-    _failed: Counter = field(factory=Counter)
     _problems: list[TwistedFailure] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -148,9 +148,9 @@ class World:
         if failure.kind == WorkerUnfit.code:
             return self.scenario.steady
         if failure.kind in BLAMED_KINDS:
-            head = lease.request.id, lease.progress.phase, lease.progress.round, lease.stretch.front
-            self._failed[head] += 1
-            return self._failed[head] < lease.request.program_attempts
+            known = lease.progress.histories.concerning(max(failure.start, lease.stretch.front))
+            failed = len(known.history.failed_by) if known else 0
+            return failed + 1 < lease.request.program_attempts
         return True
 
     def has_ended(self, request: RequestId) -> bool:
@@ -229,12 +229,20 @@ class World:
         assert self.disk.ends[request] == 1
         if task.cancelled and status.state is State.CANCELLED:
             return
-        assert (status.state, status.message) == (State.DONE, "")
+        if status.state is State.FAILED and any(each.mapper == PICKY for each in task.steps):
+            assert f" fails on each of the first {FEW_LINES + 1} lines tried, " in status.message
+            return
+        assert (status.state, status.message, status.warnings) == (State.DONE, "", ())
+        bad = server.ledger.requests[request].bad_lines
+        expected = task.play(bad)
+        # What machines did not survive may be bad too.
+        assert expected.bad <= set(bad)
+        assert all("were lost" in each.how for at, each in bad.items() if at not in expected.bad)
         answer = server.read_answer(request)
-        assert answer == task.answer
+        assert answer == expected.answer
         assert server.docket.ended_facts[request] == _told(answer)
         counters = {(each.group, each.name): each.amount for each in status.counters}
-        assert counters == task.counters
+        assert counters == expected.counters
 
     # Time
 

@@ -110,7 +110,7 @@ class Disk:
             for each in gone:
                 del self._committed[each]
         body = wire.decode(dict, write.body.encode()) if write.body else {}
-        if write.kind == "committed":
+        if write.kind in ("committed", "bad"):
             self._commit(write.name, body)
         elif write.kind == "phase" and body["phase"] == Phase.MERGE:
             self.rounds.add(body["round"])
