@@ -283,6 +283,7 @@ class Docket:
             return
         data.drop_replaced()
         if following.phase is Phase.MAP:
+            data.close_inputs()
             self.enter_step(request)
             self.begin(request)
             return
@@ -359,7 +360,7 @@ class Docket:
 
     async def _clear_runs(self, data: RequestData) -> None:
         data.runs.clear()
-        data.inputs.close()
+        data.close_inputs()
         await self.journal.forget(data.runs_shelf)
         await self.spool.forget(data.runs_shelf)
 
@@ -446,7 +447,7 @@ class Docket:
         for each in list(self._counting):
             self._stop_counting(each)
         for data in self.data.values():
-            data.inputs.close()
+            data.close_inputs()
 
 
 def gone_stream(request: RequestId) -> str:

@@ -84,10 +84,11 @@ class RequestData:
     step: int = 0
     program: Program = field(init=False)
     printed: StepInputs | None = None
+    _first_inputs: IInputs = field(init=False)
     _indexes: dict[Place, RunIndex] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self.program = self.submission.program
+        self.program, self._first_inputs = self.submission.program, self.inputs
 
     @property
     def answer_shelf(self) -> RequestId:
@@ -149,11 +150,13 @@ class RequestData:
             self.replaced += self.printed.parts
             self.printed = None
 
+    def close_inputs(self) -> None:
+        """Nothing of what was submitted is read any more: of packed inputs there may be text."""
+        self._first_inputs.close()
+
     def be_at(self, step: int) -> None:
         """Another step's program runs from now on."""
         self.step, self.program = step, self.submission.step(step)
-        # Of packed inputs there may be text.
-        self.inputs.close()
         # What still reads the old ones must not see them change.
         self.wanted, self.runs, self._indexes = Phase.REDUCE, [], {}
 
@@ -247,7 +250,6 @@ class RequestData:
     def _check_step(self, assignment: Assignment) -> None:
         if assignment.phase is not Phase.MERGE and assignment.round != self.step:
             raise TransferFailed(f"step {assignment.round + 1} of {self.id} is over")
-
 
     def _slices(self, assignment: Assignment) -> Iterator[bytes]:
         if assignment.phase is Phase.MERGE:

@@ -113,7 +113,6 @@ class RunOptions(CommonOptions):
             raise UsageError(f"{self.before_program} needs an INPUT: {kinds}")
         if "" in self.words:
             raise UsageError("an INPUT is empty: perhaps a variable of the shell is not set")
-        self._count_reduce_tasks()
         self._check_programs()
         if self["workers"] is not None and not self["local"]:
             raise UsageError("--workers needs --local; elsewhere workers join by themselves")
@@ -123,6 +122,7 @@ class RunOptions(CommonOptions):
             raise UsageError("stdin can be read only once: give - once")
 
     def _check_programs(self) -> None:
+        self._count_reduce_tasks()
         streaming = [each for each in PROGRAMS if self[each] is not None]
         if self["binary"] is not None and streaming:
             raise UsageError(f"--binary is the whole program: leave --{streaming[0]} out")

@@ -68,9 +68,12 @@ def test_packed_files_are_read_as_the_text_within(cluster: Cluster, source: str)
 
 
 def test_packed_file_may_be_a_whole_job(cluster: Cluster) -> None:
-    """Once per file."""
-    ran = cluster.request("run", "logs", "--mapper", "wc -l", "--map-whole", "--quiet")
-    assert ran.stdout.split() == [b"%d" % len(each.splitlines()) for each in PLAIN.values()]
+    """Once per file; what the next step reads is one file."""
+    words = ("run", "logs", "--mapper", "wc -l", "--map-whole", "--quiet")
+    ran = cluster.request(*words, "--then", "--mapper", "paste -s -d' '", "--map-whole")
+    counts = [str(len(each.splitlines())) for each in PLAIN.values()]
+    assert ran.stdout.decode() == " ".join(counts) + "\n"
+    await_no_texts(cluster)
 
 
 def test_damaged_file_fails_the_request_by_its_name(cluster: Cluster) -> None:

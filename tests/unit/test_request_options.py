@@ -159,6 +159,11 @@ def test_reduce_tasks_of_hadoop_say_how_the_reducer_runs():
     for none in ("-numReduceTasks 0", "-D mapreduce.job.reduces=0"):
         assert run(f"a -m cat -c wc -r wc {none}").program == Program("cat", None)
     assert run("a -m cat -r wc -numReduceTasks 7").program == Program("cat", "wc")
+    then = "--then -m cat -r wc -numReduceTasks"
+    assert run(f"a -m cat {then} 1 {then} 0").then == (
+        Program("cat", "wc", reduce_whole=True),
+        Program("cat", None),
+    )
 
 
 def test_lines_stand_in_place_of_inputs():
@@ -166,6 +171,7 @@ def test_lines_stand_in_place_of_inputs():
     found = run("--lines 1000000000000 -m cat")
     assert (found.inputs, found.lines) == ((), 10**12)
     assert run("a -m cat").lines is None
+    assert run("-m cat --then -m cat --lines 7").lines == 7
 
 
 def test_empty_input_is_refused():
