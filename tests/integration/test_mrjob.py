@@ -1,8 +1,8 @@
 """The text examples of mrjob, as they come, against its own runners.
 
-mrjob has a runner that takes a job's steps and runs them in one process.  Here the same scripts are
-plain streaming programs, ``python3 JOB --step-num=0 --mapper`` and so on.  Answers are compared as sorted
-lines: mrjob deals keys out to several reducers and prints one reducer's keys after the other's.
+mrjob has a runner that takes the steps of a job and runs them in one process.  Here the same scripts
+are plain streaming programs, ``python3 JOB --step-num=0 --mapper`` and so on.  Answers are compared as
+sorted lines: mrjob deals keys out to several reducers and prints what one gave after the other.
 
 Not run: examples for Spark, for jars and for archives of the web; ``mr_log_sampler`` draws lots.
 """
