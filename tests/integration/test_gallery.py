@@ -10,7 +10,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,8 @@ def make_text(seed: int, lines: int = 150) -> bytes:
 def make_log(seed: int) -> bytes:
     dice = random.Random(seed)
     said = [b"all is well", b"error: no room", b"a fatal \xff", b"no Error", b"noerrors"]
-    return b"".join(b"%d %b\n" % (number, dice.choice(said)) for number in range(300))
+    seconds = [dice.randrange(100_000) for _ in range(300)]
+    return b"".join(b"%d user%d %b\n" % (each, each % 7, dice.choice(said)) for each in seconds)
 
 
 def make_table(seed: int, value: bytes, rows: int) -> bytes:
@@ -141,6 +142,22 @@ def joined() -> bytes:
     return b"".join(b"\t".join(each) + b"\n" for each in sorted(found, key=lambda each: each[0]))
 
 
+def sessions() -> bytes:
+    lines = (INPUTS["LOGS/one.log"] + INPUTS["LOGS/two.log"]).splitlines()
+    seen: dict[bytes, list[int]] = {}
+    for second, user in (line.split(b" ")[:2] for line in lines):
+        seen.setdefault(user, []).append(int(second))
+    found = [(user, *each) for user in sorted(seen) for each in visits(seen[user])]
+    return b"".join(b"%b\t%d\t%d\t%d\n" % each for each in found)
+
+
+def visits(seconds: list[int]) -> list[tuple[int, int, int]]:
+    seconds = sorted(seconds)
+    pauses = [i for i in range(1, len(seconds)) if seconds[i] - seconds[i - 1] > 1800]
+    bounds = pairwise([0, *pauses, len(seconds)])
+    return [(seconds[i], seconds[j - 1], j - i) for i, j in bounds]
+
+
 def product() -> bytes:
     matrix, cells = (map(bytes.split, INPUTS[name].splitlines()) for name in ("MATRIX", "VECTOR"))
     vector = {column: float(number) for column, number in cells}
@@ -162,6 +179,7 @@ ANSWERS: dict[str, dict[str, Callable[[], bytes]]] = {
     "join.py": {"joined.txt": joined},
     "matrix_vector.py": {"product.txt": product},
     "ngrams.py": {"ngrams.txt": ngrams},
+    "sessions.py": {"sessions.txt": sessions},
     "sort.sh": {"sorted.txt": lambda: ordered(int), "bytes.txt": lambda: ordered(bytes)},
     "wordcount.awk": {"counts.txt": lambda: counted(all_words())},
     "wordcount.py": {"counts.txt": lambda: counted(all_words())},

@@ -67,6 +67,24 @@ def test_key_and_value(cluster: Cluster) -> None:
     assert answer(cluster, "-mapper", "cat", "-reducer", "cut -f 1", data=lines) == keys
 
 
+def test_separator(cluster: Cluster) -> None:
+    """TestStreamingSeparator: a key ends where we say, and no line is changed for it."""
+    words = ("-mapper", "tr . :", "-reducer", "cut -d : -f 1 | uniq", "--separator", ":")
+    assert answer(cluster, *words) == b"bunnies\nroses\nviolets\n"
+    sorting = ("-mapper", "cat", "-reducer", "cat", "-D", "stream.map.output.field.separator=.")
+    assert answer(cluster, *sorting, data=b"b.1\na-\na.2\nb.0\na.1\n") == b"a.2\na.1\na-\nb.1\nb.0\n"
+
+
+def test_keys_of_two_fields(cluster: Cluster) -> None:
+    """TestStreamDataProtocol: lines that agree in two fields meet in the reducer."""
+    data = b"roses.smell.good\nroses.are.red\nbunnies.have.tails\nroses.are.not\nbunnies.have.ears\n"
+    settings = ("stream.map.output.field.separator=.", "stream.num.map.output.key.fields=2")
+    words = [word for each in settings for word in ("-D", each)]
+    count = "cut -d . -f 1,2 | uniq -c | awk '{ print $2 \"\\t\" $1 }'"
+    expected = b"bunnies.have\t2\nroses.are\t2\nroses.smell\t1\n"
+    assert answer(cluster, "-mapper", "cat", "-reducer", count, *words, data=data) == expected
+
+
 def test_keys_without_values(cluster: Cluster) -> None:
     """TestStreamingOutputOnlyKeys, TestKeyOnlyTextOutputReader: no TAB is added."""
     words = ("-mapper", "tr . '\\n'", "-reducer", "uniq")

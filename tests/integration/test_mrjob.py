@@ -75,8 +75,8 @@ JOBS = {
     "mr_next_word_stats": Job(
         (
             step("mr_next_word_stats", 0, "mapper reducer"),
-            # It asks for sorted values.  What a reducer gets are whole keys, so it can sort them itself.
-            step("mr_next_word_stats", 1, "reducer", "LC_ALL=C sort | "),
+            # What mrjob calls SORT_VALUES.
+            (*step("mr_next_word_stats", 1, "reducer"), "--secondary-sort"),
         ),
     ),
 }
