@@ -4,8 +4,8 @@
     hagoop-request run LOGS --output sessions.txt --secondary-sort --env PAUSE=1800 \\
         --mapper 'python3 sessions.py map' --reducer 'python3 sessions.py reduce'
 
-LOGS have lines "SECOND USER ...".  Printed are user, first and last second of a visit, and how many lines
-it has.  With --secondary-sort the values of a key come sorted too, so that none need be kept.
+LOGS have lines "SECOND USER ...".  Printed are user, first and last second of a visit, and how many
+lines it has.  With --secondary-sort the values of a key come sorted too, so that none need be kept.
 """
 
 import os
