@@ -11,7 +11,7 @@ import pytest
 from twisted.python.usage import Options
 
 import hagoop
-from hagoop import request_options, server_tap, worker_tap
+from hagoop import request_options, server_tap, step_options, worker_tap
 
 PACKAGE = Path(hagoop.__file__).parent
 ROOT = PACKAGE.parent
@@ -55,7 +55,7 @@ def sentences() -> list[str]:
 
 def options() -> set[str]:
     """All options of ours."""
-    found: set[str] = set()
+    found = {step_options.THEN}
     waiting: list[type[Options]] = [request_options._AllOptions, server_tap.Options, worker_tap.Options]
     for kind in waiting:
         waiting += [each[2] for each in getattr(kind, "subCommands", ())]
