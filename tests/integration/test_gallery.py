@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster import REQUEST, REQUEST_SECONDS, SOURCE, Cluster, differ, running
+from cluster import REQUEST, SOURCE, Cluster, differ, end_line, running
 
 pytestmark = pytest.mark.slow
 
@@ -23,6 +23,7 @@ EXAMPLES = sorted(each for each in (SOURCE / "examples").iterdir() if each.is_fi
 PARTS = {"wordcount_reduce.c": "wordcount_map.c"}
 """Programs that are run by the commands in the head of another."""
 MOST_LINES = 40
+SECONDS = 300.0
 LONGER = {"wordcount_original.c"}
 """The original interface asks more of a program; nobody begins with it."""
 COMMAND = re.compile(r"^(?:cc|hagoop-request) (?:.*\\\n)*.*", re.MULTILINE)
@@ -151,6 +152,19 @@ def sessions() -> bytes:
     return b"".join(b"%b\t%d\t%d\t%d\n" % each for each in found)
 
 
+def stats() -> bytes:
+    found = []
+    for name, text in BOOKS.items():
+        words = [len(line.split()) for line in text.splitlines()]
+        found.append((name.encode(), len(words), sum(words), len(end_line(text))))
+    return b"".join(b"%b\t%d\t%d\t%d\n" % each for each in found)
+
+
+def top() -> bytes:
+    counts = sorted(Counter(all_words()).items(), key=lambda each: (-each[1], each[0]))
+    return b"".join(b"%b\t%d\n" % each for each in counts[:100])
+
+
 def visits(seconds: list[int]) -> list[tuple[int, int, int]]:
     seconds = sorted(seconds)
     pauses = [i for i in range(1, len(seconds)) if seconds[i] - seconds[i - 1] > 1800]
@@ -174,6 +188,7 @@ def ordered(key: Callable[[bytes], Any]) -> bytes:
 
 ANSWERS: dict[str, dict[str, Callable[[], bytes]]] = {
     "anagrams.py": {"anagrams.txt": anagrams},
+    "filestats.sh": {"stats.txt": stats},
     "grep.sh": {"found.txt": lambda: matching(b":"), "lines.txt": lambda: matching(None)},
     "inverted_index.py": {"index.txt": index},
     "join.py": {"joined.txt": joined},
@@ -181,6 +196,7 @@ ANSWERS: dict[str, dict[str, Callable[[], bytes]]] = {
     "ngrams.py": {"ngrams.txt": ngrams},
     "sessions.py": {"sessions.txt": sessions},
     "sort.sh": {"sorted.txt": lambda: ordered(int), "bytes.txt": lambda: ordered(bytes)},
+    "top.sh": {"top.txt": top},
     "wordcount.awk": {"counts.txt": lambda: counted(all_words())},
     "wordcount.py": {"counts.txt": lambda: counted(all_words())},
     "wordcount.sh": {"counts.txt": lambda: counted(all_words())},
@@ -239,7 +255,7 @@ def test_example_does_what_its_head_says(cluster: Cluster, tmp_path: Path, name:
     env = {**cluster.env, "PATH": search_path(cluster.folder / "bin"), "HAGOOP_SERVER": cluster.address}
     for command in commands_of(tmp_path / name):
         ran = subprocess.run(
-            ["sh", "-c", command], cwd=tmp_path, env=env, capture_output=True, timeout=REQUEST_SECONDS
+            ["sh", "-c", command], cwd=tmp_path, env=env, capture_output=True, timeout=SECONDS
         )
         assert ran.returncode == 0, ran.stderr.decode()
     for file, answer in ANSWERS[name].items():

@@ -92,8 +92,9 @@ def test_keys_without_values(cluster: Cluster) -> None:
 
 
 def test_no_reducer(cluster: Cluster) -> None:
-    """TestStreamReduceNone: what the mapper prints, in the order of the input."""
-    assert answer(cluster, "-mapper", "tr . '\\n'") == FLOWERS.replace(b".", b"\n")
+    """TestStreamReduceNone: what the mapper prints, in its order; neither reducer nor combiner."""
+    words = ("-reducer", "no-such-reducer", "-combiner", "no-such-combiner", "-numReduceTasks", "0")
+    assert answer(cluster, "-mapper", "tr . '\\n'", *words) == FLOWERS.replace(b".", b"\n")
 
 
 def test_raw_bytes(cluster: Cluster) -> None:
@@ -105,11 +106,10 @@ def test_raw_bytes(cluster: Cluster) -> None:
 
 
 def test_input_that_is_not_read(cluster: Cluster) -> None:
-    """TestUnconsumedInput: more than a pipe holds, and no run of the mapper reads a byte."""
-    printed = answer(cluster, "-mapper", "seq 1000", data=FLOWERS * 10_000)
-    once = b"".join(b"%d\n" % number for number in range(1, 1001))
-    # How often it is run is not said, for it ignores what it is given.
-    assert printed == once * (len(printed) // len(once)) != b""
+    """TestUnconsumedInput: more than a pipe holds, and the mapper reads no byte of it."""
+    words = ("-mapper", "seq 10000", "-numReduceTasks", "0", "--map-whole")
+    printed = answer(cluster, *words, data=FLOWERS * 10_000)
+    assert printed == b"".join(b"%d\n" % number for number in range(1, 10_001))
 
 
 @pytest.mark.parametrize("script", ["seq {0} >&2; cat", "cat; seq {0} >&2"], ids=["before", "after"])
