@@ -185,6 +185,27 @@ def test_combiner(cluster: Cluster) -> None:
     assert counters(cluster)["read"] < 1800
 
 
+BAD_MAPPER = (
+    "while read -r line; do case $line in *hey022|*hey099) exit 255;; *hey023) kill -9 $$;; esac;"
+    ' echo "$line"; done'
+)
+
+
+def test_bad_records(cluster: Cluster) -> None:
+    """TestStreamingBadRecords: a mapper that dies of three lines; the answer has all others."""
+    lines = [b"%b hey%03d\n" % (b"x" * 2000, number) for number in range(1, 101)]
+    words = ("--skip-bad-lines", "3", "--attempts", "1", "-output", "good")
+    assert answer(cluster, "-mapper", BAD_MAPPER, *words, data=b"".join(lines)) == b""
+    bad = (22, 23, 99)
+    assert (cluster.at / "good").read_bytes() == b"".join(
+        line for number, line in enumerate(lines, 1) if number not in bad
+    )
+    rows = [row.split("\t") for row in (cluster.at / "good.bad").read_text().splitlines()]
+    assert [(row[0], int(row[1]), int(row[2])) for row in rows] == [
+        ("data", number, len(lines[0]) * (number - 1)) for number in bad
+    ]
+
+
 def test_files_that_travel(cluster: Cluster) -> None:
     """TestFileArgs: they lie in the folder of a run, and nothing else does."""
     (cluster.at / "deep").mkdir()
