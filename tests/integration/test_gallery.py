@@ -1,6 +1,7 @@
 """The examples, run by the commands in their heads, against answers made another way."""
 
 import ast
+import math
 import os
 import random
 import re
@@ -172,6 +173,16 @@ def visits(seconds: list[int]) -> list[tuple[int, int, int]]:
     return [(seconds[i], seconds[j - 1], j - i) for i, j in bounds]
 
 
+def pi() -> bytes:
+    hits = 0
+    for seed in range(1, 1001):
+        numbers = random.Random(seed)
+        darts = [complex(numbers.random(), numbers.random()) for _ in range(1000)]
+        hits += len([each for each in darts if each.real**2 + each.imag**2 < 1])
+    assert abs(hits / 1e6 - math.pi / 4) < 0.002
+    return b"pi\t%a\n" % (4 * hits / 1e6)
+
+
 def product() -> bytes:
     matrix, cells = (map(bytes.split, INPUTS[name].splitlines()) for name in ("MATRIX", "VECTOR"))
     vector = {column: float(number) for column, number in cells}
@@ -194,6 +205,7 @@ ANSWERS: dict[str, dict[str, Callable[[], bytes]]] = {
     "join.py": {"joined.txt": joined},
     "matrix_vector.py": {"product.txt": product},
     "ngrams.py": {"ngrams.txt": ngrams},
+    "pi.py": {"pi.txt": pi},
     "sessions.py": {"sessions.txt": sessions},
     "sort.sh": {"sorted.txt": lambda: ordered(int), "bytes.txt": lambda: ordered(bytes)},
     "top.sh": {"top.txt": top},

@@ -5,6 +5,7 @@ without a value, we print what the program printed.  ``docs/from_hadoop.rst`` li
 what is not here and why.
 """
 
+import gzip
 import os
 from collections.abc import Iterator
 
@@ -49,6 +50,13 @@ def counters(cluster: Cluster) -> dict[str, int]:
 def test_mapper_and_reducer(cluster: Cluster) -> None:
     """TestStreaming: words, counted."""
     assert answer(cluster, "-mapper", WORDS, "-reducer", SORTED_SUMS) == COUNTED
+
+
+def test_packed_input(cluster: Cluster) -> None:
+    """TestGzipInput: the text within."""
+    (cluster.at / "flowers.gz").write_bytes(gzip.compress(FLOWERS))
+    ran = cluster.request("run", "-input", "flowers.gz", "-mapper", WORDS, "-reducer", SORTED_SUMS)
+    assert (ran.returncode, ran.stdout) == (0, COUNTED), ran.stderr.decode()
 
 
 def test_answer_in_a_folder(cluster: Cluster) -> None:
