@@ -7,65 +7,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/types.h>
-
-static char *key;
-static size_t key_size, key_room;
-static long long sum;
-static int any;
-
-static void print_key(void)
-{
-    if (any) {
-        fwrite(key, 1, key_size, stdout);
-        printf("\t%lld\n", sum);
-    }
-}
-
-static void keep_key(const char *line, size_t size)
-{
-    if (size > key_room || !key) {
-        key_room = 2 * size + 64;
-        key = realloc(key, key_room);
-        if (!key) {
-            perror("wordcount_reduce");
-            exit(1);
-        }
-    }
-    memcpy(key, line, size);
-    key_size = size;
-}
-
-static void take(const char *line, size_t size)
-{
-    const char *tab = memchr(line, '\t', size);
-    size_t length = tab ? (size_t)(tab - line) : size;
-
-    if (!any || length != key_size || memcmp(key, line, length)) {
-        print_key();
-        keep_key(line, length);
-        sum = 0;
-        any = 1;
-    }
-    if (tab)
-        sum += strtoll(tab + 1, NULL, 10);
-}
 
 int main(void)
 {
-    char *line = NULL;
-    size_t room = 0;
-    ssize_t size;
+    char *line = NULL, *key = NULL, *spare;
+    size_t room = 0, key_room = 0, key_size = 0, spare_room;
+    long long sum = 0;
+    ssize_t got;
 
-    setvbuf(stdin, NULL, _IOFBF, 1 << 16);
-    setvbuf(stdout, NULL, _IOFBF, 1 << 16);
-    while ((size = getline(&line, &room, stdin)) >= 0) {
-        if (size && line[size - 1] == '\n')
-            line[--size] = '\0';
-        take(line, (size_t)size);
-    }
-    print_key();
-    if (ferror(stdin) || fflush(stdout) || ferror(stdout)) {
+    do {
+        got = getline(&line, &room, stdin);
+        char *tab = got > 0 ? memchr(line, '\t', got) : NULL;
+        size_t size = tab ? tab - line : got > 0 ? got - (line[got - 1] == '\n') : 0;
+        if (got < 0 || !key || size != key_size || memcmp(key, line, size)) {
+            if (key) {
+                fwrite(key, 1, key_size, stdout);
+                printf("\t%lld\n", sum);
+            }
+            spare = key, key = line, line = spare;
+            spare_room = key_room, key_room = room, room = spare_room;
+            key_size = size, sum = 0;
+        }
+        sum += tab ? atoll(tab + 1) : 0;
+    } while (got > 0);
+    if (ferror(stdin) || fflush(stdout)) {
         perror("wordcount_reduce");
         return 1;
     }
