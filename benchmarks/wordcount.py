@@ -21,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 WORDS = 50_000
@@ -54,46 +55,61 @@ def free_port() -> int:
         return port
 
 
+class Programs(NamedTuple):
+    """The commands that are run, in the folder of the benchmark."""
+
+    mapper: str
+    reducer: str
+    combiner: str = ""
+
+
+def compile_programs(folder: Path) -> Programs:
+    """Those in C."""
+    made = []
+    for part in ("wordcount_map", "wordcount_reduce"):
+        subprocess.run(["cc", "-O2", "-o", folder / part, EXAMPLES / f"{part}.c"], check=True)
+        made.append(f"./{part}")
+    return Programs(*made)
+
+
 class Bench:
     """Programs, text and answers in one folder."""
 
-    def __init__(self, folder: Path, workers: int) -> None:
+    def __init__(self, folder: Path, workers: int, programs: Programs) -> None:
         self.folder = folder
         self.workers = workers
-        self.mapper, self.reducer = (self._compile(each) for each in ("map", "reduce"))
-
-    def _compile(self, part: str) -> Path:
-        target = self.folder / f"wordcount_{part}"
-        source = EXAMPLES / f"wordcount_{part}.c"
-        subprocess.run(["cc", "-O2", "-o", target, source], check=True)
-        return target
+        self.programs = programs
 
     def pipe(self, text: Path) -> None:
         """The promise, run by coreutils."""
-        sort = "LC_ALL=C sort -s -t '\t' -k1,1"
-        script = f"cat {text} | {self.mapper} | {sort} | {self.reducer} > expected"
+        mapper, reducer, _ = self.programs
+        self.shell(f"cat {text} | {mapper} | LC_ALL=C sort -s -t '\t' -k1,1 | {reducer} > expected")
+
+    def shell(self, script: str) -> None:
+        """Run a line of shell in the folder."""
         subprocess.run(["sh", "-c", script], check=True, cwd=self.folder)
 
     def request(self, text: Path, *where: str) -> None:
         """The same by HaGoop; the answers must be equal."""
         words = [sys.executable, "-m", "hagoop.request_script", "run", str(text), *where]
-        words += ["--mapper", str(self.mapper), "--reducer", str(self.reducer)]
+        words += ["--mapper", self.programs.mapper, "--reducer", self.programs.reducer]
+        if self.programs.combiner:
+            words += ["--combiner", self.programs.combiner]
         words += ["--output", "answer", "--force", "--quiet"]
         subprocess.run(words, check=True, cwd=self.folder)
         subprocess.run(["cmp", "expected", "answer"], check=True, cwd=self.folder)
 
     @contextmanager
-    def cluster(self) -> Iterator[tuple[str, int]]:
-        """A server and workers: where it is, and its process."""
+    def cluster(self) -> Iterator[tuple[str, list[int]]]:
+        """A server and workers: where it is, and all the processes, the server's first."""
         commands, web = free_port(), free_port()
-        server = self._start("server", "--listen", str(commands), "--web", str(web))
-        started = [server]
+        started = [self._start("server", "--listen", str(commands), "--web", str(web))]
         try:
             for number in range(self.workers):
                 where = ("--server", f"127.0.0.1:{commands}", "--slots", "1")
                 started.append(self._start("worker", *where, number=number))
             self._await(f"127.0.0.1:{commands}")
-            yield f"127.0.0.1:{commands}", server.pid
+            yield f"127.0.0.1:{commands}", [each.pid for each in started]
         finally:
             for each in reversed(started):
                 each.terminate()
@@ -138,7 +154,7 @@ def main() -> None:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="hagoop-benchmark-"))
     try:
-        run(Bench(folder, options.workers), options)
+        run(Bench(folder, options.workers, compile_programs(folder)), options)
     finally:
         shutil.rmtree(folder)
 
@@ -148,7 +164,7 @@ def run(bench: Bench, options: argparse.Namespace) -> None:
     make_text(text, options.lines)
     make_text(small, 500)
     pipes, clusters, locals_, smalls = [], [], [], []
-    with bench.cluster() as (server, pid):
+    with bench.cluster() as (server, (pid, *_)):
         bench.pipe(small)
         for _ in range(options.pairs):
             smalls.append(seconds_of(lambda: bench.request(small, "--server", server)))

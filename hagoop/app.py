@@ -24,14 +24,15 @@ it can travel with the script.
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from io import TextIOWrapper
-from itertools import groupby
+from io import BufferedIOBase
+from itertools import chain, groupby, repeat
 from operator import itemgetter
 
 Pairs = Iterable[tuple[object, object]]
 """Keys and values, printed as ``str`` makes them; a value of ``None`` is not printed."""
 
 _BATCH_CHARACTERS = 1 << 16
+_READ_BYTES = 1 << 13
 
 
 class MapReduce:
@@ -84,14 +85,16 @@ class MapReduce:
     def _map_all(self, printer: "_Printer") -> None:
         take, give = printer.take, self.map
         for line in _lines():
-            # Not rstrip: only the newline is no part of the line.
-            pairs = give(line[:-1] if line[-1] == "\n" else line)
+            pairs = give(line)
             if pairs is not None:
                 take(pairs)
 
     def _fold_all(self, fold: Callable[[str, Iterator[str]], Pairs | None], printer: "_Printer") -> None:
-        for key, group in groupby(map(_parted, _lines()), key=itemgetter(0)):
-            printer.take(fold(key, map(itemgetter(2), group)) or ())
+        # Nothing of our own is called for a line: that would cost more than most reducers.
+        take, value_of = printer.take, itemgetter(2)
+        parted = map(str.partition, _lines(), repeat("\t"))
+        for key, group in groupby(parted, key=itemgetter(0)):
+            take(fold(key, map(value_of, group)) or ())
 
     def _sums(self) -> dict[tuple[str, str], int]:
         # Not made by __init__: a class may have its own and not call ours.
@@ -139,19 +142,32 @@ class _Printer:
         raise ValueError(f"a value may hold no newline: {value[:200]!r}, of key {name[:200]!r}")
 
 
-def _lines() -> TextIOWrapper:
-    assert isinstance(sys.stdin, TextIOWrapper)
-    # Only a newline ends a line: CR and the like are text.
-    sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
-    return sys.stdin
+def _lines() -> Iterator[str]:
+    """The lines of stdin without their newlines; all else, CR and the like, is text."""
+    assert isinstance(sys.stdin.buffer, BufferedIOBase)
+    return chain.from_iterable(_blocks(sys.stdin.buffer))
 
 
-def _parted(line: str) -> tuple[str, str, str]:
-    return (line[:-1] if line[-1] == "\n" else line).partition("\t")
+def _blocks(source: BufferedIOBase) -> Iterator[list[str]]:
+    """Lines as they come, many at once; no more is read ahead than a pipe's reader would."""
+    begun: list[bytes] = []
+    while data := source.read1(_READ_BYTES):
+        whole, newline, rest = data.rpartition(b"\n")
+        if newline:
+            yield _text(b"".join([*begun, whole])).split("\n")
+            begun.clear()
+        if rest:
+            begun.append(rest)
+    if begun:
+        yield [_text(b"".join(begun))]
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _word(value: object) -> str:
-    return value.decode("utf-8", "surrogateescape") if isinstance(value, bytes) else str(value)
+    return _text(value) if isinstance(value, bytes) else str(value)
 
 
 def _say(line: str) -> None:

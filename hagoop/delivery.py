@@ -26,6 +26,8 @@ from hagoop.workbench import NOTHING, Task, Workbench
 WAITING = 2
 """How many jobs may be prepared or wait for it: more would only be lost together."""
 COMMITS_IN_FLIGHT = 4
+LEAST_COMBINED_BYTES = 1 << 18
+"""Less than this is reduced as fast as a combiner starts."""
 SEND_TRIES = 5
 SEND_PAUSE_SECONDS = 0.5
 LOG_CHARACTERS = 4096
@@ -194,7 +196,7 @@ class Delivery:
         lines = done.output
         if phase is not Phase.MERGE:
             lines = await self.bench.sort(lines, program.order)
-            if program.combiner is not None:
+            if program.combiner is not None and _is_worth_combining(done, lines):
                 lines, counted = await self._combine(done, lines, program.combiner)
                 counters += counted
         if not lines.stat().st_size:
@@ -215,7 +217,7 @@ class Delivery:
             self._combiner = None
             self.bench.discard(lines)
         # A combiner may print its keys in another order.
-        return await self.bench.sort(output, self.assignment.program.order), ended.counters
+        return await self.bench.sort_again(output, self.assignment.program.order), ended.counters
 
     def _combining(self, running: Running) -> None:
         self._combiner = running
@@ -278,6 +280,11 @@ class Delivery:
             status=done.ended.status_text,
             log=shortened(done.ended.log),
         )
+
+
+def _is_worth_combining(done: Done, lines: Path) -> bool:
+    """Large enough; or the first lines of all, so that a combiner that fails is noticed at once."""
+    return done.start == 0 or lines.stat().st_size >= LEAST_COMBINED_BYTES
 
 
 def shortened(log: str) -> str:

@@ -16,7 +16,12 @@ from hagoop.standing import Standing
 
 REFIT_SECONDS = 10.0
 SUPPLY_SECONDS = 0.1
-"""How long the sum over all workers' speeds is good for."""
+SUPPLY_SECONDS_EACH = 5e-5
+"""How long the sum over all workers' speeds is good for: at most, and for each worker in it.
+
+Speeds grow a hundredfold within a tenth of a second when a phase begins: beside an old sum one worker's
+share would be all there is.
+"""
 RELATIVE_SHARE = 0.1
 """How much one commit says about a worker's speed in general."""
 
@@ -133,8 +138,9 @@ class Fleet:
     def supply(self, request: Request, progress: Progress, now: float) -> policy.Supply:
         """What the policy needs to know of a phase and of all workers together."""
         phase = request.id, progress.phase, progress.round
+        good_for = min(SUPPLY_SECONDS, SUPPLY_SECONDS_EACH * len(self.sessions))
         known = self._supplies.get(phase)
-        if known is None or now - known[0] > SUPPLY_SECONDS:
+        if known is None or now - known[0] > good_for:
             working = [each for each in self.sessions.values() if not each.stalled]
             speeds = [each.slots * self.speed(each, request, progress.phase) for each in working]
             known = self._supplies[phase] = now, sum(speeds)

@@ -13,6 +13,11 @@ from hagoop.jobs import Phase
 
 SHARES = 4
 """Leases that a worker should still get before the phase ends (k)."""
+LEASE_STARTS = 24
+"""A lease that is shorter than so many starts of its program is a worker's whole share of what is left.
+
+Smaller ones would cost more in starts than they could gain: work is taken back at the end anyway.
+"""
 LEASE_SECONDS = 60.0
 """Upper bound of a lease (L_max)."""
 FIRST_LEASE_SECONDS = 2.0
@@ -61,6 +66,11 @@ class Asking:
     speed: float
     session_seconds: float
 
+    @property
+    def known_start_seconds(self) -> float:
+        """What starting the program takes; 0 while nothing is known of it."""
+        return 0.0 if self.pace.speed is None else self.pace.start_seconds
+
 
 @frozen
 class Supply:
@@ -91,16 +101,24 @@ def commit_seconds(asking: Asking, supply: Supply, prior: Prior, now: float) -> 
 
 def lease_seconds(asking: Asking, supply: Supply) -> float:
     """How long a lease should keep this worker busy."""
-    seconds = min(LEASE_SECONDS, supply.drain_seconds / SHARES)
+    seconds = min(LEASE_SECONDS, _share_seconds(asking, supply.drain_seconds))
     if asking.pace.speed is None or asking.session_seconds < FIRST_LEASE_SECONDS:
         seconds = min(seconds, FIRST_LEASE_SECONDS)
     least = max(4 * asking.pace.overhead, asking.pace.start_seconds / 2)
     return max(seconds, least, supply.workers / MESSAGES_PER_SECOND)
 
 
+def _share_seconds(asking: Asking, drain_seconds: float) -> float:
+    """A part of the worker's share of what is left; all of it where the parts would be short."""
+    short = LEASE_STARTS * asking.known_start_seconds
+    return max(drain_seconds / SHARES, min(drain_seconds, short))
+
+
 def lease_weight(asking: Asking, supply: Supply) -> int:
-    """How much to lease; at least 1."""
-    return max(1, int(asking.speed * lease_seconds(asking, supply)))
+    """How much to lease; at least 1.  A rest that is not worth a start of its own comes along."""
+    weight = max(1, int(asking.speed * lease_seconds(asking, supply)))
+    rest = supply.left - weight
+    return weight + int(rest) if 0 < rest < asking.speed * asking.known_start_seconds else weight
 
 
 def whole_lease_seconds(asking: Asking, supply: Supply, prior: Prior, now: float) -> float:

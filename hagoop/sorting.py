@@ -29,6 +29,8 @@ from hagoop.verdicts import Run
 
 # Up to here a thread is done before a process is, even when lines are short.
 _SMALL_BYTES = 1 << 16
+# And up to here when they are in order already, as far as anyone knows.
+_SMALL_SORTED_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 18
 _LEAST_BLOCK_BYTES = 2048
 _LEAST_BLOCKS = 64
@@ -63,6 +65,12 @@ class KeySorter:
         sorted too, as the order says."""
         return self._sort([raw], target, order, (), ("-S", "2M", "--parallel=1"))
 
+    def sort_again(self, raw: Path, target: Path, order: Order) -> Deferred[None]:
+        """The same for lines that are most likely sorted."""
+        if raw.stat().st_size > _SMALL_SORTED_BYTES:
+            return self.sort(raw, target, order)
+        return self._sort_in_thread([raw], target, order)
+
     def merge(self, parts: Sequence[Path], target: Path, order: Order) -> Deferred[None]:
         """Merge sorted files; lines of one key in the order of ``parts``, or sorted too."""
         # One pass over all parts, whatever their number.
@@ -77,10 +85,13 @@ class KeySorter:
         extra: tuple[str, ...],
     ) -> Deferred[None]:
         if sum(part.stat().st_size for part in parts) <= _SMALL_BYTES:
-            pool = self._reactor.getThreadPool()
-            return deferToThreadPool(self._reactor, pool, _sort_in_memory, parts, target, order)
+            return self._sort_in_thread(parts, target, order)
         words = ("sort", *mode, *sort_options(order), *_known(extra), "-T", str(self._scratch), "--")
         return Deferred.fromCoroutine(self._spawn((*words, *map(str, parts)), target))
+
+    def _sort_in_thread(self, parts: Sequence[Path], target: Path, order: Order) -> Deferred[None]:
+        pool = self._reactor.getThreadPool()
+        return deferToThreadPool(self._reactor, pool, _sort_in_memory, parts, target, order)
 
     async def _spawn(self, argv: tuple[str, ...], target: Path) -> None:
         env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}

@@ -210,6 +210,13 @@ class Workbench:
         self.discard(raw)
         return target
 
+    async def sort_again(self, printed: Path, order: Order) -> Path:
+        """The same for what a combiner has printed: it rarely changes the order."""
+        target = self.new_path("sorted")
+        await self._sorter.sort_again(printed, target, order)
+        self.discard(printed)
+        return target
+
     async def merge(self, parts: list[Path], target: Path, order: Order) -> None:
         """Merge sorted files, ties in the order given."""
         await self._sorter.merge(parts, target, order)

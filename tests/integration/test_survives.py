@@ -11,7 +11,7 @@ from cluster import END_SECONDS, Cluster, differ, oracle, running, until
 
 pytestmark = pytest.mark.slow
 
-LINES = 300
+LINES = 450
 SLOW = "./slow.py"
 SCRIPT = f"""#!{sys.executable}
 import sys, time

@@ -75,6 +75,19 @@ def test_any_bytes_pass(run):
     assert run(Same, "reduce", odd + b"\ta\tb\r\n" + odd)[0] == odd + b"\ta\tb\r\n" + odd + b"\t\n"
 
 
+@pytest.mark.parametrize("end", ["", "\n"])
+@pytest.mark.parametrize("size", [1, 8190, 8191, 8192, 8193, 20_000])
+def test_lines_of_any_length_pass(run, size, end):
+    """However they lie in what is read at once, and a character may be cut in two by it."""
+
+    class Same(MapReduce):
+        def map(self, line):
+            yield line, None
+
+    data = ("x" * size + "\n\n" + "\u20ac" * size + "\n" + "y" * size).encode()
+    assert run(Same, "map", data + end.encode())[0] == data + b"\n"
+
+
 def test_values_need_not_be_read(run):
     """A reducer may stop early, and may give nothing."""
 

@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 
 from hagoop.delivery import (
     COMMITS_IN_FLIGHT,
+    LEAST_COMBINED_BYTES,
     LOG_CHARACTERS,
     SEND_PAUSE_SECONDS,
     SEND_TRIES,
@@ -66,6 +67,9 @@ class Bench:
         target.write_bytes(b"".join(sorted(raw.read_bytes().splitlines(keepends=True))))
         raw.unlink()
         return target
+
+    async def sort_again(self, printed: Path, order: Order) -> Path:
+        return await self.sort(printed, order)
 
     async def pack(self, sorted_file: Path, order: Order) -> tuple[Path, Packed]:
         self.made.append("pack")
@@ -260,6 +264,16 @@ def test_combiner_is_run_on_sorted_lines(tmp_path):
     assert [each.name for each in job.counters] == ["n", "combined"]
     place.server.acknowledge(0)
     assert place.bench.left == []
+
+
+def test_little_is_not_combined_but_for_the_first_lines(tmp_path):
+    """A start costs more than it saves; a combiner that fails is noticed at once all the same."""
+    place = sorting(tmp_path, "c")
+    place.add(1, b"a\n" * (LEAST_COMBINED_BYTES // 2 - 1))
+    assert place.bench.made == ["sort", "pack", "measure"]
+    place.add(2, b"a\n" * (LEAST_COMBINED_BYTES // 2))
+    assert place.bench.made[3:] == ["sort", "combine c"]
+    place.bench.combining[0][1].callback(ENDED)
 
 
 def test_combiner_that_prints_nothing_leaves_nothing_to_send(tmp_path):

@@ -86,6 +86,17 @@ def test_last_lines_are_shared_out_in_small_leases(books: Books) -> None:
     assert books.ask(books.join()).open_weight == 10
 
 
+def test_share_is_counted_with_the_speeds_of_now(books: Books) -> None:
+    """Speeds grow a hundredfold when a phase begins: beside an old sum one share would be all."""
+    books.submit(lines=MUCH)
+    one, two = books.join("w1"), books.join("w2")
+    leases = [books.ask(one), books.ask(two)]
+    books.now += 0.001
+    for lease in leases:
+        books.commit(lease, seconds=0.001)
+    assert books.ask(one).open_weight == pytest.approx(MUCH / 8, rel=0.01)
+
+
 def test_speed_is_carried_from_request_to_request(books: Books) -> None:
     """A worker known to be fast beside others is believed to be so in the next request."""
     books.submit(lines=MUCH)

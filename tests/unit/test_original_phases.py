@@ -203,7 +203,7 @@ def test_phases_follow_each_other() -> None:
 
 def test_both_sorts_merge_when_there_are_many_runs() -> None:
     """The rounds of merges are numbered through, so that none is taken for another."""
-    play = Play(make_lines(60), 2)
+    play = Play(make_lines(200), 2)
     while play.job():
         pass
     names = [phase for phase, _ in play.phases]

@@ -62,6 +62,22 @@ def test_lease_is_worth_its_overhead() -> None:
     assert policy.lease_seconds(asking(overhead=0.01, start=1.0), supply) == pytest.approx(0.5)
 
 
+def test_short_leases_are_whole_shares() -> None:
+    """What starts slowly is not started four times for what one start could do."""
+    supply = Supply(left=400.0, speed=100.0, workers=2)
+    assert policy.lease_seconds(asking(start=0.1), supply) == pytest.approx(2.4)
+    assert policy.lease_seconds(asking(start=1.0), supply) == supply.drain_seconds == 4.0
+    assert policy.lease_seconds(asking(start=5.0), PLENTY) == policy.LEASE_SECONDS
+
+
+def test_rest_that_is_not_worth_a_start_comes_along() -> None:
+    """Nobody starts a program for the last few lines."""
+    asked = asking(100.0, start=1.0)
+    assert policy.lease_weight(asked, Supply(150.0, 200.0, 2)) == 150
+    assert policy.lease_weight(asked, Supply(250.0, 200.0, 2)) == 125
+    assert policy.lease_weight(asking(100.0, new=True, start=1.0), Supply(150.0, 200.0, 2)) == 50
+
+
 def test_large_fleet_gets_leases_that_the_server_can_hand_out() -> None:
     """Twenty thousand workers ask at most four thousand times a second."""
     supply = Supply(left=1.0, speed=1e6, workers=20_000)
