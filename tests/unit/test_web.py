@@ -19,6 +19,8 @@ from wires import Wires
 
 from hagoop import commands
 from hagoop.answers import Answer
+from hagoop.door.audit import Audit
+from hagoop.door.porch import Porch
 from hagoop.errors import NoSuchInput, TransferFailed, WorkerLost
 from hagoop.grants import AnswerGrant, AssignmentGrant, Grant, Grants, UploadGrant
 from hagoop.interfaces import Arrived
@@ -110,8 +112,9 @@ class Door:
     def __attrs_post_init__(self) -> None:
         self.spool = MemorySpool(self.clock, 100)
         words = iter(f"word-{number}" for number in range(1000))
-        self.grants = Grants(lambda: next(words))
-        self.site = ByteSite(self, self.grants, lambda: 9470)
+        self.grants = Grants(lambda: next(words), self.clock.seconds)
+        porch = Porch(self.clock, Audit(None, self.clock.seconds))
+        self.site = ByteSite(self, self.grants, lambda: 9470, porch)
         self.site.reactor = self.clock
 
     # As of ``ByteSource``
@@ -205,7 +208,7 @@ def door():
 
 def test_grant_is_good_until_it_ends():
     """The word is all that one needs; ending it twice does no harm."""
-    grants = Grants(lambda: "word")
+    grants = Grants(lambda: "word", Clock().seconds)
     grant = AnswerGrant(R1)
     assert grants.find("word") is None
     assert grants.give(grant) == "word"
