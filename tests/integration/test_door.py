@@ -257,12 +257,13 @@ async def test_no_url_opens_without_its_word(cluster: Guarded) -> None:
     word, name = given["grant"], given["name"]
     transfer = Transfer(reactor, "127.0.0.1", cluster.web, parse_join_string(line))
     changed = word[:-1] + ("A" if word[-1] != "A" else "B")
-    urls = ["assignments/1-1", f"programs/{'0' * 64}", "answers/r1", f"uploads/{name}", "uploads/u1"]
+    urls = ["assignments/1-1", "files/1-1", f"programs/{'0' * 64}", "answers/r1", "uploads/u1"]
+    urls.append(f"uploads/{name}")
     for path in urls:
         for tried in ("", changed, *([word] if path != f"uploads/{name}" else [])):
             with pytest.raises(TransferFailed, match=r"\(40[35]\)"):
                 await transfer.get(path, tried, lambda data: None)
-            if not path.startswith(("programs", "answers")):
+            if path.startswith(("assignments", "uploads")):
                 with pytest.raises(TransferFailed, match=r"was not granted \(403\)"):
                     await transfer.put(path, tried, open(cluster.at / "input", "rb"), 4)
     cluster.revoke(line)
@@ -307,9 +308,8 @@ async def test_fake_server_is_told_nothing() -> None:
         joining = link.callRemote(
             commands.Join, version=2, role="worker", secret_id="w1", secret=line.secret, **STRANGER
         )
-        if hears:
-            await _until(lambda ear=ear: ear.heard)
-            link.end()
+        await _until(lambda ear=ear, link=link: ear.heard or link.transport is None)
+        link.end()
         with contextlib.suppress(Exception):
             await joining
         transfer = Transfer(reactor, line.host, line.port, line)

@@ -13,16 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from wires import Wires
+from zope.interface import implementer
 
 from hagoop import commands
 from hagoop.answers import Answer
 from hagoop.door.audit import Audit
 from hagoop.door.porch import Porch
 from hagoop.errors import NoSuchInput, TransferFailed, WorkerLost
-from hagoop.grants import AnswerGrant, AssignmentGrant, Grant, Grants, UploadGrant
+from hagoop.grants import GRANT_SECONDS, AnswerGrant, AssignmentGrant, Grant, Grants, UploadGrant
 from hagoop.interfaces import Arrived
 from hagoop.jobs import (
     Assignment,
@@ -92,6 +94,18 @@ def request(method: str, path: str, word: str | None, *more: str, body: bytes | 
     lines += [] if word is None else [f"Authorization: Bearer {word}"]
     lines += [] if body is None else [f"Content-Length: {len(body)}"]
     return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
+
+
+@implementer(ITCPTransport)
+class Abortable(StringTransportWithDisconnection):
+    """One that can end at once."""
+
+    def setTcpNoDelay(self, enabled):
+        """It is none."""
+
+    def abortConnection(self):
+        """As it says."""
+        self.loseConnection()
 
 
 @define(eq=False)
@@ -216,6 +230,38 @@ def test_grant_is_good_until_it_ends():
     grants.end("word")
     grants.end("word")
     assert grants.find("word") is None
+
+
+def test_grant_expires_unless_it_is_renewed():
+    """After an hour; a word that was not used leaves nothing behind."""
+    clock, words = Clock(), iter("abc")
+    grants = Grants(lambda: next(words), clock.seconds)
+    for _ in range(2):
+        grants.give(AnswerGrant(R1), "c1")
+    clock.advance(GRANT_SECONDS - 1)
+    grants.renew("a")
+    grants.renew("nothing")
+    clock.advance(1)
+    assert (grants.find("a"), grants.find("b")) == (AnswerGrant(R1), None)
+    assert grants.given("a").secret == "c1"
+    grants.give(AnswerGrant(R1))
+    assert list(grants._given) == ["a", "c"]
+
+
+def test_what_has_begun_goes_on_when_its_grant_expires(door):
+    """Nothing new can be begun with it; when its secret is revoked it ends."""
+    answer = door.answers[R1] = Answer(door.spool, door.in_thread)
+    word = door.grants.give(AnswerGrant(R1), "c1")
+    channel, transport = door.connect(Abortable)
+    channel.dataReceived(request("GET", "answers/r1", word))
+    door.clock.advance(GRANT_SECONDS)
+    door.add(answer, b"one\n")
+    assert b"one" in transport.value()
+    assert door.ask("GET", "answers/r1", word).code == 403
+    door.site.drop({"c2"})
+    assert transport.connected
+    door.site.drop({"c1"})
+    assert not transport.connected
 
 
 # Uploads
