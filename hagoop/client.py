@@ -9,13 +9,14 @@ from typing import Any, BinaryIO, TypeVar
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
-from twisted.internet.endpoints import clientFromString, connectProtocol
+from twisted.internet.endpoints import connectProtocol
 from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from hagoop import commands
+from hagoop.door.dialling import dial
 from hagoop.errors import RequestFailed, ServerUnreachable, TransferFailed, WorkerLost
 from hagoop.found import encode_manifest, walk
 from hagoop.interfaces import IServerReactor
@@ -39,6 +40,7 @@ T = TypeVar("T")
 JOIN_SECONDS = 10.0
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Pauses between tries to find a server again that was there before."""
+NEEDS_LINE = "if it is one, it takes a line: hagoop-server invite client, there"
 STDIN = "-"
 ON_SERVER = "server:"
 
@@ -62,11 +64,15 @@ class Order:
 
 @define(eq=False)
 class Client:
-    """A connection to a server that is made again when it breaks."""
+    """A connection to a server that is made again when it breaks.
+
+    :ivar insecure: whether the server is open to anybody who reaches it.
+    """
 
     reactor: IServerReactor
     servers: Sequence[str]
     where: str
+    insecure: bool = False
     _link: Link | None = None
     _transfer: Transfer | None = None
 
@@ -88,7 +94,7 @@ class Client:
         raise ServerUnreachable(problems[-1])
 
     async def _connect(self, server: str) -> None:
-        endpoint = clientFromString(self.reactor, server)
+        endpoint = dial(self.reactor, server)
         link = Link()
         try:
             await connectProtocol(endpoint, link)
@@ -104,6 +110,7 @@ class Client:
             raise
 
     async def _join(self, link: Link) -> None:
+        line = link.line
         joining = Deferred.fromCoroutine(
             link.call(
                 commands.Join,
@@ -114,18 +121,21 @@ class Client:
                 name="",
                 slots=0,
                 held=(),
+                secret_id=line.id if line else "",
+                secret=line.secret if line else "",
             )
         )
         joining.addTimeout(JOIN_SECONDS, self.reactor)
         try:
             answer = await joining
         except (WorkerLost, TimeoutError, CancelledError) as error:
-            told = link.greeting or f"{self.where} does not answer as a HaGoop server"
+            told = link.greeting or f"{self.where} does not answer as a HaGoop server; {NEEDS_LINE}"
             raise ServerUnreachable(told) from error
         address: Any = link.transport.getPeer() if link.transport is not None else None
         self._link = link
+        self.insecure = answer["insecure"]
         host = getattr(address, "host", "127.0.0.1")
-        self._transfer = Transfer(self.reactor, host, answer["web_port"])
+        self._transfer = Transfer(self.reactor, host, answer["web_port"], line)
 
     async def close(self) -> None:
         """Let go."""

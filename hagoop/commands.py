@@ -10,7 +10,7 @@ from twisted.protocols import amp
 
 from hagoop import errors, jobs, wire
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MOST_SLOTS = 4096
 T = TypeVar("T")
 
@@ -24,10 +24,12 @@ WIRE_ERRORS: dict[type[Exception], bytes] = {
         errors.RequestFailed,
         errors.RequestCancelled,
         errors.SpoolFull,
+        errors.QuotaMet,
         errors.WorkerUnfit,
         errors.WorkerLost,
         errors.VersionMismatch,
         errors.NotJoined,
+        errors.NotAdmitted,
         errors.BadMessage,
         errors.LimitExceeded,
         errors.TransferFailed,
@@ -62,11 +64,42 @@ class Command(amp.Command):
 
     errors: ClassVar[dict[type[Exception], bytes]] = WIRE_ERRORS
 
+    # ``Any`` and the names are AMP's: it calls these, and lets out whatever values lead to.
+
+    @classmethod
+    def parseArguments(cls, box: amp.AmpBox, protocol: Any) -> dict[str, Any]:
+        """The arguments; a box that has not their form ends the connection, after a word."""
+        try:
+            arguments: dict[str, Any] = super().parseArguments(box, protocol)
+        except (KeyError, TypeError, ValueError, errors.BadMessage) as error:
+            raise amp.RemoteAmpError(
+                errors.BadMessage.code.encode(), _malformed(cls, error), fatal=True
+            ) from error
+        return arguments
+
+    @classmethod
+    def parseResponse(cls, box: amp.AmpBox, protocol: Any) -> dict[str, Any]:
+        """The answer; raises ``BadMessage`` where it has not its form."""
+        try:
+            answer: dict[str, Any] = super().parseResponse(box, protocol)
+        except (KeyError, TypeError, ValueError) as error:
+            raise errors.BadMessage(_malformed(cls, error)) from error
+        return answer
+
+
+def _malformed(command: type[Command], error: Exception) -> str:
+    if isinstance(error, errors.BadMessage):
+        return str(error)
+    name = command.__name__
+    return f"{name} lacks {error}" if isinstance(error, KeyError) else f"{name} has a wrong value"
+
 
 class Join(Command):
     """First of all: who is there, in which role, speaking which version.
 
     ``process`` is drawn anew by each process, so that a worker that comes back is told from a clone.
+    ``secret_id`` and ``secret`` open the door of a server beyond this machine; the answer's ``token`` is
+    the secret with which a worker comes back.  ``insecure``: the server is open to anybody.
     """
 
     arguments: ClassVar = [
@@ -77,12 +110,17 @@ class Join(Command):
         (b"name", amp.Unicode()),
         (b"slots", amp.Integer()),
         (b"held", Value(tuple[jobs.Held, ...])),
+        # Optional, so that a peer of the first version learns that there is another.
+        (b"secret_id", amp.Unicode(optional=True)),
+        (b"secret", amp.Unicode(optional=True)),
     ]
     response: ClassVar = [
         (b"identity", amp.Unicode()),
         (b"web_port", amp.Integer()),
         (b"beat_seconds", amp.Float()),
         (b"kept", Value(tuple[jobs.Kept | None, ...])),
+        (b"token", amp.Unicode()),
+        (b"insecure", amp.Boolean()),
     ]
 
 

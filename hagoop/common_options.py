@@ -2,12 +2,14 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import ClassVar, NoReturn
 
 from twisted.python.usage import Options, UsageError
 
 from hagoop import __version__
-from hagoop.options import COMMAND_PORT, client_endpoint_strings
+from hagoop.door.join_string import public_part
+from hagoop.options import COMMAND_PORT, client_endpoint_strings, server_text
 
 STDOUT = "-"
 SHORT_WITH_VALUE = "omrc"
@@ -17,7 +19,8 @@ class CommonOptions(Options):
     """Options that all commands take."""
 
     optParameters: ClassVar[list[list[object]]] = [
-        ["server", None, None, "HOST, HOST:PORT or endpoint, or several with commas [$HAGOOP_SERVER]"],
+        ["server", None, None, "HOST, HOST:PORT, endpoint or line of an invitation [$HAGOOP_SERVER]"],
+        ["server-file", None, None, "File that holds what --server takes; - is stdin"],
     ]
     optFlags: ClassVar[list[list[object]]] = [
         ["json", None, "Print JSON"],
@@ -40,20 +43,29 @@ class CommonOptions(Options):
         """Print the version and leave."""
         print_version()
 
+    @cached_property
+    def _named(self) -> tuple[str, str]:
+        """The servers as named, and by what; stdin can be read once."""
+        try:
+            text, named = server_text(self["server"] or None, self["server-file"], os.environ)
+        except ValueError as error:
+            raise UsageError(f"--server-file: {error}") from error
+        return text or f"127.0.0.1:{COMMAND_PORT}", named
+
     @property
     def where(self) -> str:
-        """The servers as named."""
-        named = self["server"] or os.environ.get("HAGOOP_SERVER") or f"127.0.0.1:{COMMAND_PORT}"
-        return str(named)
+        """The servers as named, without what is secret."""
+        return public_part(self._named[0])
 
     @property
     def servers(self) -> tuple[str, ...]:
-        """The servers as endpoint strings."""
+        """The servers as endpoint strings or lines."""
+        text, named = self._named
         try:
-            return tuple(client_endpoint_strings(self.where))
+            return client_endpoint_strings(text)
         except ValueError as error:
-            named = f"--server {self.where}" if self["server"] else f"HAGOOP_SERVER={self.where}"
-            raise UsageError(f"{named}: {error}") from error
+            shown = f"{named}{'=' if named == 'HAGOOP_SERVER' else ' '}{self.where}"
+            raise UsageError(f"{shown}: {error}") from error
 
 
 def print_version() -> NoReturn:

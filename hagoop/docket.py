@@ -1,6 +1,6 @@
 """All requests and their data: submitted, moved from phase to phase, ended, forgotten."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -62,6 +62,7 @@ class Docket:
 
     :ivar enact: carries out what the ledger decides.
     :ivar wall: seconds since 1970, for ages that outlive this process.
+    :ivar owners: whose each request is: the id of a client's secret, empty where none was asked for.
     """
 
     ledger: Ledger
@@ -76,8 +77,9 @@ class Docket:
     most_runs: int = MERGE_RUNS
     data: dict[RequestId, RequestData] = field(factory=dict)
     ended_facts: dict[RequestId, tuple[str, int]] = field(factory=dict)
-    _keys: dict[str, RequestId] = field(factory=dict)
-    _submitting: dict[str, list["Deferred[RequestId]"]] = field(factory=dict)
+    owners: dict[RequestId, str] = field(factory=dict)
+    _keys: dict[tuple[str, str], RequestId] = field(factory=dict)
+    _submitting: dict[tuple[str, str], list["Deferred[RequestId]"]] = field(factory=dict)
     _walls: dict[RequestId, float] = field(factory=dict)
     _ended_walls: dict[RequestId, float] = field(factory=dict)
     _waiting: dict[RequestId, list["Deferred[None]"]] = field(factory=dict)
@@ -88,30 +90,31 @@ class Docket:
 
     # Submitting
 
-    async def submit(self, key: str, submission: Submission) -> RequestId:
+    async def submit(self, key: str, submission: Submission, owner: str = "") -> RequestId:
         """Write a request down and begin it; the same key again is the same request.
 
         :raises RequestError: its inputs or programs cannot be used.
         """
-        if key in self._keys:
-            return self._keys[key]
-        if key in self._submitting:
+        named = owner, key
+        if named in self._keys:
+            return self._keys[named]
+        if named in self._submitting:
             waiting: Deferred[RequestId] = Deferred()
-            self._submitting[key].append(waiting)
+            self._submitting[named].append(waiting)
             return await waiting
-        self._submitting[key] = []
+        self._submitting[named] = []
         try:
-            request = await self._submit(key, submission)
+            request = await self._submit(named, submission)
         except Exception as error:
             # Whatever it was: who sends the key again must not wait for ever.
-            for each in self._submitting.pop(key):
+            for each in self._submitting.pop(named):
                 each.errback(error)
             raise
-        for each in self._submitting.pop(key):
+        for each in self._submitting.pop(named):
             each.callback(request)
         return request
 
-    async def _submit(self, key: str, submission: Submission) -> RequestId:
+    async def _submit(self, key: tuple[str, str], submission: Submission) -> RequestId:
         self._number += 1
         request = RequestId(f"r{self._number}")
         try:
@@ -125,10 +128,13 @@ class Docket:
         self.begin(request)
         return request
 
-    async def _write_down(self, request: RequestId, key: str, submission: Submission) -> Fact:
+    async def _write_down(
+        self, request: RequestId, key: tuple[str, str], submission: Submission
+    ) -> Fact:
         files, syncs = await self.inputs.survey(request, submission)
         fact: Fact = {
-            "key": key,
+            "owner": key[0],
+            "key": key[1],
             "submission": wire.to_plain(submission),
             "inputs": files,
             "wall": self.wall(),
@@ -141,7 +147,9 @@ class Docket:
         submission = wire.from_plain(Submission, fact["submission"])
         wall = wire.from_plain(float, fact["wall"])
         self._number = max(self._number, int(request[1:]))
-        self._keys[wire.from_plain(str, fact["key"])] = request
+        # Those of the first version had no owners.
+        owner = self.owners[request] = wire.from_plain(str, fact.get("owner", ""))
+        self._keys[owner, wire.from_plain(str, fact["key"])] = request
         self._walls[request] = wall
         now = self.clock.seconds()
         self.ledger.request_submitted(request, submission, now - max(0.0, self.wall() - wall))
@@ -380,6 +388,7 @@ class Docket:
         self.ledger.request_forgotten(request)
         self._keys = {key: known for key, known in self._keys.items() if known != request}
         self._walls.pop(request)
+        self.owners.pop(request)
         self._counts.pop(request)
         self.ended_facts.pop(request, None)
         self._ended_walls.pop(request, None)
@@ -406,19 +415,50 @@ class Docket:
 
     # Asking
 
-    def account(self, request: str) -> Request:
+    def account(self, request: str, owner: str | None = None) -> Request:
         """A request's account; an empty id means the newest.
 
+        :param owner: others' requests are as if they were not there; None: all are meant.
         :raises UnknownRequest: there is none.
         """
-        if not self.ledger.requests:
-            raise UnknownRequest("no request has been submitted")
-        if not request:
-            return list(self.ledger.requests.values())[-1]
-        found = self.ledger.requests.get(RequestId(request))
-        if found is None:
+        if request:
+            found = self.ledger.requests.get(RequestId(request))
+        else:
+            found = next(iter(self.owned(owner)), None)
+        if found is None or not self.is_of(found.id, owner):
+            if not request:
+                raise UnknownRequest("no request has been submitted")
             raise UnknownRequest(f"there is no request '{request}'; hagoop-request list shows all")
         return found
+
+    def is_of(self, request: RequestId, owner: str | None) -> bool:
+        """Whether a request is an owner's; None owns all."""
+        return owner is None or self.owners.get(request) == owner
+
+    def owned(self, owner: str | None) -> Iterator[Request]:
+        """An owner's requests, newest first."""
+        newest_first = reversed(self.ledger.requests.values())
+        return (each for each in newest_first if self.is_of(each.id, owner))
+
+    def knows_key(self, key: str, owner: str) -> bool:
+        """Whether a request was, or is being, submitted under a key."""
+        return (owner, key) in self._keys or (owner, key) in self._submitting
+
+    def submitting(self, owner: str) -> int:
+        """How many requests of an owner are being written down."""
+        return sum(each == owner for each, _ in self._submitting)
+
+    def names_program(self, owner: str, digest: str) -> bool:
+        """Whether a request of an owner ships a file of this digest."""
+        files = (self.data[each.id].submission.program.files for each in self.owned(owner))
+        return any(file.digest == digest for shipped in files for file in shipped)
+
+    def kept_bytes(self, owner: str) -> int:
+        """How much the spool keeps for an owner's requests."""
+        found = [self.data[each.id] for each in self.owned(owner) if each.id in self.data]
+        shelves = {shelf for each in found for shelf in (each.answer_shelf, each.runs_shelf)}
+        programs = {file.digest: file.size for each in found for file in each.submission.program.files}
+        return sum(self.spool.size_of(each) for each in shelves) + sum(programs.values())
 
     def ended(self, request: RequestId) -> "Deferred[None]":
         """Fires when a request has ended."""

@@ -61,6 +61,12 @@ class SpoolFull(RequestError):
     code = "SPOOL_FULL"
 
 
+class QuotaMet(RequestError):
+    """A client has as much at the server as its secret allows."""
+
+    code = "QUOTA_MET"
+
+
 class JobError(HaGoopError):
     """This attempt failed: count it and assign the range again."""
 
@@ -145,6 +151,12 @@ class NotJoined(PeerError):
     """A command came before ``Join``, or one that the peer's role may not use."""
 
     code = "NOT_JOINED"
+
+
+class NotAdmitted(PeerError):
+    """The peer's secret does not open the door."""
+
+    code = "NOT_ADMITTED"
 
 
 class BadMessage(PeerError):

@@ -33,6 +33,7 @@ from hagoop.showing import (
 
 STATUS_SECONDS = 0.5
 CANCELLED, INTERRUPTED = 4, 130
+OPEN_SERVER = "Careful: this server is open to anybody who reaches it (--insecure)"
 
 
 async def run(call: Running, reactor: IWorkerReactor) -> int:
@@ -286,6 +287,8 @@ async def _forget(call: Following, client: Client) -> int:
 
 async def _workers(call: Following, client: Client) -> int:
     show_workers(await client.workers(), as_json=call.json)
+    if client.insecure:
+        print(OPEN_SERVER, file=sys.stderr)
     return 0
 
 

@@ -43,6 +43,7 @@ class Intake:
     grants: Grants
     roots: Sequence[Path]
     _uploads: dict[str, Uploaded | None] = field(factory=dict)
+    _limits: dict[str, int] = field(factory=dict)
     _number: int = 0
 
     # Uploads
@@ -51,12 +52,22 @@ class Intake:
         """Whether a program is kept already."""
         return self.spool.has_blob(digest)
 
+    def size_of(self, name: str) -> int:
+        """How much has come under a name, or may come."""
+        uploaded = self._uploads.get(name)
+        return self._limits.get(name, 0) if uploaded is None else uploaded.arrived.size
+
+    def has_arrived(self, names: Sequence[str], digest: str) -> bool:
+        """Whether a program has come under one of these names."""
+        found = [self._uploads.get(each) for each in names]
+        return any(each is not None and each.arrived.digest == digest for each in found)
+
     def expect(self, digest: str, size: int) -> tuple[str, str]:
         """Let a client send something: its name, and the word that opens the way."""
         self._number += 1
         name = f"u{self._number}"
         self._uploads[name] = None
-        limit = size if size >= 0 else 1 << 60
+        limit = self._limits[name] = size if size >= 0 else 1 << 60
 
         def arrived(bytes_: Arrived) -> None:
             if name in self._uploads and self._uploads[name] is None:
@@ -68,6 +79,7 @@ class Intake:
 
     def discard(self, name: str) -> None:
         """A client is gone, or has used it."""
+        self._limits.pop(name, None)
         uploaded = self._uploads.pop(name, None)
         if uploaded is not None:
             uploaded.arrived.discard()

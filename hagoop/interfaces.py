@@ -107,6 +107,7 @@ class ISpool(Interface):
     """Bytes of requests: uploads, runs and parts of answers; and the programs that they use."""
 
     used_bytes = Attribute("How much is kept or arriving, roughly: int.")
+    most_bytes = Attribute("How much may be kept: int.")
 
     def receive(limit: int) -> Arriving:
         """Room for at most ``limit`` bytes."""
@@ -120,6 +121,9 @@ class ISpool(Interface):
 
         :raises TransferFailed: they are not there.
         """
+
+    def size_of(request: RequestId) -> int:
+        """How much it keeps for a request."""
 
     def drop(request: RequestId, places: Sequence[Place]) -> None:
         """These are no longer named (their runs were merged)."""

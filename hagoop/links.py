@@ -7,11 +7,16 @@ import re
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionClosed
-from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.error import ConnectionClosed, ConnectionLost
+from twisted.internet.interfaces import IHandshakeListener, ITCPTransport, ITransport
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.protocols import amp
+from twisted.python.failure import Failure
+from zope.interface import implementer
 
+from hagoop.door import greetings
+from hagoop.door.join_string import JoinString
 from hagoop.errors import PeerError, WorkerLost
 from hagoop.tuning import tune
 
@@ -19,10 +24,17 @@ log = Logger()
 MOST_KEYS = 64
 MOST_BOX_BYTES = 256 << 10
 MOST_CALLS = 64
+MOST_SENTENCE = 4000
 
 
+@implementer(IHandshakeListener)
 class Link(amp.AMP):
-    """An AMP connection that is dropped when its peer passes a bound."""
+    """An AMP connection that is dropped when its peer passes a bound.
+
+    :ivar greeting: what is at the other end, once that is known and it is no HaGoop of ours.
+    :ivar line: the line by which a server was found; None: without TLS.
+    :ivar trouble: what broke the TLS, in a few words.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,17 +45,39 @@ class Link(amp.AMP):
         self._began = False
         self._over = False
         self.greeting = ""
+        self.line: JoinString | None = None
+        self.trouble = ""
+        self._shaken = False
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """Begin.  AMP itself writes a line into the log for whoever connects, and one at the end."""
+        amp.BinaryBoxProtocol.makeConnection(self, transport)
 
     def connectionMade(self) -> None:
         """It is tuned from now on."""
         super().connectionMade()
+        self.line = getattr(self.transport, "line", self.line)
         tune(self.transport)
 
+    def handshakeCompleted(self) -> None:
+        """TLS stands, and the server has the key that the line names."""
+        self._shaken = True
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It is over; what TLS says of it is put into words."""
+        if not reason.check(ConnectionClosed):
+            self.trouble = greetings.trouble_of(reason.value or ConnectionLost())
+            reason = Failure(ConnectionLost(self.trouble))
+        if self.line is not None and not self._shaken and not self.greeting:
+            self.greeting = greetings.not_the_server(self.line.place, self.trouble)
+        amp.BinaryBoxProtocol.connectionLost(self, reason)
+        self.transport = None
+
     def dataReceived(self, data: bytes) -> None:
-        """Bytes have come; AMP's never begin with a letter, so that a web port is told from a server."""
-        if not self._began and data.startswith(b"HTTP/"):
-            self.greeting = _web_port(self.peer, data)
-            self.drop("it is a web port")
+        """Bytes have come; AMP's begin with a zero, so that others are told from a server."""
+        if not self._began and not data.startswith(b"\0"):
+            self.greeting = _web_port(self.peer, data) if data.startswith(b"HTTP/") else ""
+            self.drop(greetings.what_speaks(data))
             return
         self._began = True
         super().dataReceived(data)
@@ -60,10 +94,37 @@ class Link(amp.AMP):
             return
         super().stringReceived(string)
 
+    def lengthLimitExceeded(self, length: int) -> None:
+        """No key of ours is so long."""
+        if not self._over:
+            self.drop("a key has more than 255 bytes")
+
     def ampBoxReceived(self, box: amp.AmpBox) -> None:
         """A box is whole."""
         self._strings = self._box_bytes = 0
-        super().ampBoxReceived(box)
+        wrong = self._wrong_with(box)
+        if wrong:
+            self.drop(wrong)
+        else:
+            super().ampBoxReceived(box)
+
+    def _wrong_with(self, box: amp.AmpBox) -> str:
+        """What AMP itself would raise an error for, in the middle of the reactor."""
+        answered = box.get(amp.ANSWER, box.get(amp.ERROR))
+        if answered is not None and answered not in self._outstandingRequests:
+            return "it answers what nobody has asked"
+        if amp.ANSWER in box:
+            return ""
+        if amp.ERROR in box:
+            whole = amp.ERROR_CODE in box and amp.ERROR_DESCRIPTION in box
+            return "" if whole else "it sent an error that says nothing"
+        return "" if amp.COMMAND in box and amp.ASK in box else "it sent a box that asks nothing"
+
+    def locateResponder(self, name: bytes) -> Any:
+        """What answers a command: one of ours, and not AMP's own, which begins TLS in the middle."""
+        if name == amp.StartTLS.commandName:
+            return None
+        return amp.CommandLocator.locateResponder(self, name)
 
     def dispatchCommand(self, box: amp.AmpBox) -> Any:
         """Count the calls that wait for their answers.  (``Any``: as AMP has it.)"""
@@ -76,11 +137,18 @@ class Link(amp.AMP):
 
     def _answered(self, result: Any) -> Any:
         self._calls -= 1
+        if isinstance(result, Failure) and isinstance(result.value, amp.RemoteAmpError):
+            # It may repeat what the peer sent, and more than a box holds.
+            result.value.description = result.value.description[:MOST_SENTENCE]
         return result
 
     def drop(self, reason: str) -> None:
         """End the connection at once."""
         log.info("dropping {peer}: {reason}", peer=self.peer, reason=reason)
+        self.end()
+
+    def end(self) -> None:
+        """The same without a word."""
         self._over = True
         if self.transport is not None:
             ITCPTransport(self.transport).abortConnection()

@@ -48,6 +48,11 @@ class MemorySpool:
         """How much is kept or arriving."""
         return self._room.used
 
+    @property
+    def most_bytes(self) -> int:
+        """How much may be kept."""
+        return self._room.quota(self._room.used)
+
     def receive(self, limit: int) -> Arriving:
         return Arriving(limit, self._room, lambda path: None, None)
 
@@ -61,6 +66,9 @@ class MemorySpool:
             if place.path in each:
                 return io.BytesIO(each[place.path][place.offset : place.offset + place.size])
         raise TransferFailed(f"{place.path!r} is no place in the spool")
+
+    def size_of(self, request: RequestId) -> int:
+        return sum(map(len, self._kept.get(request, {}).values()))
 
     def drop(self, request: RequestId, places: Sequence[Place]) -> None:
         for each in places:

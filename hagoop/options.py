@@ -11,11 +11,12 @@ from itertools import count
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar, cast
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.python.usage import Options, UsageError
 
 from hagoop import __version__
+from hagoop.door.join_string import is_join_string, parse_join_string
 from hagoop.errors import StateError
 
 T = TypeVar("T")
@@ -40,6 +41,7 @@ class ServerConfig:
     """All that a server is told.
 
     :param listen: server endpoint string of the commands; ``web``: of bytes and page.
+    :param host: by which others are told to reach it; empty: what ``listen`` names, or this machine's.
     :param spool_bytes: None means half of the free disk.
     """
 
@@ -50,18 +52,29 @@ class ServerConfig:
     keep_seconds: float
     spool_bytes: int | None
     insecure: bool
+    host: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether more than this machine reaches it."""
+        return not (is_loopback(self.listen) and is_loopback(self.web))
+
+    @property
+    def has_door(self) -> bool:
+        """Whether it takes a secret to join, and all is spoken over TLS."""
+        return self.is_open and not self.insecure
 
 
 @frozen
 class WorkerConfig:
     """All that a worker is told.
 
-    :param servers: client endpoint strings, tried in turn.
+    :param servers: client endpoint strings or join strings, tried in turn.
     :param memory_bytes: for the programs of all slots together; 0: any number.
     :param disk_bytes: likewise, for what is fetched and what is made of it.
     """
 
-    servers: tuple[str, ...]
+    servers: tuple[str, ...] = field(repr=False)
     slots: int
     name: str
     state: Path
@@ -189,8 +202,10 @@ def processor_count() -> int:
 
 
 def client_endpoint_string(text: str) -> str:
-    """One ADDRESS as a Twisted client endpoint string."""
+    """One ADDRESS as a Twisted client endpoint string; a join string stays one."""
     text = text.strip()
+    if is_join_string(text):
+        return str(parse_join_string(text))
     if _is_endpoint(text):
         return text
     host, port = _host_and_port(text, COMMAND_PORT)
@@ -230,6 +245,8 @@ def is_loopback(endpoint: str) -> bool:
 
     What it does not know counts as open to the network.
     """
+    if is_join_string(endpoint):
+        return _is_loopback_host(parse_join_string(endpoint).host)
     kind, words, named = _read_endpoint(endpoint)
     if kind == "unix":
         return True
@@ -243,6 +260,8 @@ def check_endpoint(understand: Callable[[str], object], endpoint: str) -> None:
 
     :raises ValueError: Twisted cannot use it.
     """
+    if is_join_string(endpoint):
+        return
     try:
         understand(endpoint)
     # Parsers of endpoints, plugins among them, raise whatever the words lead to.
@@ -401,3 +420,43 @@ def _is_alive(pid_file: str) -> bool:
         return True
     return True
 
+
+
+def listening_host(endpoint: str) -> str:
+    """The address that a server endpoint string names; empty where it names none or any."""
+    host = _host_of(*_read_endpoint(endpoint))
+    return "" if host in ("0.0.0.0", "::") else host
+
+
+def listening_port(endpoint: str) -> int:
+    """The port that a server endpoint string names; 0 where it names none."""
+    _, words, named = _read_endpoint(endpoint)
+    port = named.get("port", words[0] if words else "")
+    return int(port) if port.isdigit() else 0
+
+
+def brings_own_tls(endpoint: str) -> bool:
+    """Whether a server endpoint string is of a kind that speaks TLS by itself."""
+    return _read_endpoint(endpoint)[0] in ("ssl", "tls")
+
+
+def server_text(option: str | None, file: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Which servers are named, and by what: an option, a file (``-``: stdin), or the environment.
+
+    :raises ValueError: the file cannot be read.
+    """
+    if option is not None:
+        return option, "--server"
+    if file is not None:
+        return _read_words(file), "--server-file"
+    return environ.get("HAGOOP_SERVER", ""), "HAGOOP_SERVER"
+
+
+def _read_words(file: str) -> str:
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ValueError(f"{file!r} cannot be read ({problem})") from problem
+    if not text.strip():
+        raise ValueError(f"{file!r} is empty; it should hold the line of hagoop-server invite")
+    return text.strip()

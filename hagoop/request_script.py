@@ -1,5 +1,6 @@
 """``hagoop-request``: submit requests, follow them, fetch answers."""
 
+import os
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -9,8 +10,10 @@ from typing import Any
 from twisted.python.usage import UsageError
 
 from hagoop.check_options import Checking
+from hagoop.door.hiding import hide_line
 from hagoop.errors import (
     HaGoopError,
+    NotAdmitted,
     RequestCancelled,
     RequestFailed,
     ServerUnreachable,
@@ -24,6 +27,8 @@ DONE, FAILED, USAGE, UNREACHABLE, CANCELLED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The script; returns its exit status."""
+    if argv is None:
+        hide_line(sys.orig_argv, os.environ)
     words = sys.argv[1:] if argv is None else list(argv)
     try:
         call = parse(words, Path.cwd())
@@ -95,7 +100,7 @@ async def _status_of(acting: Coroutine[Any, Any, int]) -> int:
         return await acting
     except RequestCancelled as error:
         return _say(error, CANCELLED)
-    except (ServerUnreachable, VersionMismatch) as error:
+    except (ServerUnreachable, VersionMismatch, NotAdmitted) as error:
         return _say(error, UNREACHABLE)
     except RequestFailed as error:
         return _say(f"The request failed: {error}", FAILED)

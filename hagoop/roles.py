@@ -13,7 +13,11 @@ from zope.interface import implementer
 
 from hagoop import commands, wire
 from hagoop.docket import Docket
-from hagoop.errors import BadMessage, WorkerLost
+from hagoop.door.audit import Audit
+from hagoop.door.doors import Door, OpenDoor
+from hagoop.door.porch import Porch
+from hagoop.door.quotas import Quotas
+from hagoop.errors import BadMessage, TransferFailed, WorkerLost
 from hagoop.grants import AnswerGrant, AssignmentGrant, Grants
 from hagoop.intake import Intake
 from hagoop.interfaces import Arrived, IWorker
@@ -25,11 +29,14 @@ from hagoop.jobs import (
     Kept,
     RequestId,
     RequestStatus,
+    Seen,
+    Submission,
     WorkerId,
     WorkerStatus,
 )
 from hagoop.leases import Session
 from hagoop.links import Link
+from hagoop.requests import Request
 from hagoop.scheduler import Leased, Scheduler
 
 log = Logger()
@@ -41,13 +48,17 @@ WORKERS_PAGE = 100
 BAD_LINES_PAGE = 500
 PAGE_BYTES = 60_000
 """What a page may take: one message of AMP holds 65,535 bytes."""
+OF_ANOTHER = "(of another client)"
 MOST_ARRIVALS = 64
 """How many jobs' bytes a session may have sent without committing them."""
 
 
 @define(eq=False)
 class Desk:
-    """What sessions need of the server."""
+    """What sessions need of the server.
+
+    :ivar porch: what is before the door; by default that of a server that only this machine reaches.
+    """
 
     scheduler: Scheduler
     docket: Docket
@@ -55,6 +66,13 @@ class Desk:
     grants: Grants
     clock: IReactorTime
     web_port: Callable[[], int]
+    door: Door = field(factory=OpenDoor)
+    porch: Porch = field(init=False)
+    quotas: Quotas = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.porch = Porch(self.clock, Audit(None, self.clock.seconds), bounded=False)
+        self.quotas = Quotas(self.docket, self.door, self.intake)
 
     def identify(self, wanted: str, process: str) -> WorkerId:
         """The identity for a worker: its own, or a fresh one if another that lives has it.
@@ -116,20 +134,31 @@ class WorkerPeer:
 
 @define(eq=False)
 class WorkerRole:
-    """A joined worker."""
+    """A joined worker.
+
+    :ivar secret: the id by which it joined; None where none is asked for.
+    """
 
     desk: Desk
     session: Session
+    secret: str | None = None
     arrivals: dict[str, tuple[RequestId, Arrived]] = field(factory=dict)
     _words: dict[AssignmentId, str] = field(factory=dict)
     _number: int = 0
     leaving: bool = False
 
+    def beat(self, seen: tuple[Seen, ...]) -> None:
+        """It works on: what it needs for that stays open."""
+        self.desk.scheduler.beat(self.session, seen)
+        for each in seen:
+            if each.id in self.session.leases and each.id in self._words:
+                self.desk.grants.renew(self._words[each.id])
+
     def grant(self, assignment: Assignment) -> Assignment:
         """The assignment with what opens its bytes."""
         arrived = partial(self._arrived, assignment.request)
         grant = AssignmentGrant(assignment, self.desk.docket.spool.receive, arrived)
-        word = self._words[assignment.id] = self.desk.grants.give(grant)
+        word = self._words[assignment.id] = self.desk.grants.give(grant, self.secret)
         return evolve(assignment, grant=word)
 
     def keep(self, assignment: Assignment) -> Kept:
@@ -194,43 +223,123 @@ class WorkerRole:
 
 @define(eq=False)
 class ClientRole:
-    """A joined client."""
+    """A joined client.
+
+    :ivar owner: whose its requests are; None: all requests are everybody's, for there is no door.
+    """
 
     desk: Desk
+    owner: str | None = None
+    host: str = ""
     _words: list[str] = field(factory=list)
     _uploads: list[str] = field(factory=list)
 
     def upload(self, digest: str, size: int) -> dict[str, object]:
-        """Let it send bytes, unless they are here."""
-        if digest and self.desk.intake.has_program(digest):
+        """Let it send bytes, unless they are here, and it has brought them itself."""
+        if digest and self.desk.intake.has_program(digest) and self._has_brought(digest):
             return {"have": True, "name": "", "grant": ""}
-        name, word = self.desk.intake.expect(digest, size)
+        room = self.desk.quotas.check_room(self.owner, size)
+        limit = room if room is not None and size < 0 else size
+        name, word = self.desk.intake.expect(digest, limit)
+        self.desk.quotas.bring(self.owner, name)
         self._uploads.append(name)
         self._words.append(word)
         return {"have": False, "name": name, "grant": word}
 
+    def _has_brought(self, digest: str) -> bool:
+        """Whether it may name a program by its digest: who knows a digest need not know the bytes."""
+        if self.owner is None or self.desk.docket.names_program(self.owner, digest):
+            return True
+        return self.desk.intake.has_arrived(self._uploads, digest)
+
+    async def survey(self, manifest: str) -> bool:
+        """Whether the server may read the files of a manifest in place.
+
+        Not for who comes through the door: size and age of a file are no proof that he may read it.
+        """
+        self._check_own(manifest)
+        return self.owner is None and await self.desk.intake.sees(manifest)
+
+    async def submit(self, key: str, submission: Submission) -> RequestId:
+        """Submit what it has brought, as far as it may."""
+        owner = self.owner or ""
+        if self.desk.docket.knows_key(key, owner):
+            return await self.desk.docket.submit(key, submission, owner)
+        self._check(submission)
+        request = await self.desk.docket.submit(key, submission, owner)
+        # What it has brought is its request's now.
+        self.desk.quotas.brought(self.owner, self._uploads)
+        self.desk.porch.note(
+            "submitted", self.host, secret=self.owner, request=request, label=submission.label
+        )
+        return request
+
+    def _check(self, submission: Submission) -> None:
+        self.desk.quotas.check_running(self.owner)
+        for source in submission.sources:
+            if source.kind == "seen" and self.owner is not None:
+                raise BadMessage("who joins by a secret uploads its files")
+            if source.kind in ("upload", "seen"):
+                self._check_own(*source.name.split(" "))
+        for file in submission.program.files:
+            if not self._has_brought(file.digest):
+                raise TransferFailed(f"{file.path} was not uploaded by this client; submit it again")
+
+    def _check_own(self, *names: str) -> None:
+        """Others' uploads are not for it."""
+        for name in names:
+            if self.owner is not None and name not in self._uploads:
+                raise TransferFailed(f"nothing was uploaded as '{name[:64]}'; submit it again")
+
+    def account(self, request: str) -> Request:
+        """One of its requests; the newest of them without an id.
+
+        :raises UnknownRequest: there is none, or it is another's.
+        """
+        return self.desk.docket.account(request, self.owner)
+
     def answer(self, request: str) -> dict[str, object]:
         """What opens an answer."""
-        account = self.desk.docket.account(request)
-        word = self.desk.grants.give(AnswerGrant(account.id))
+        account = self.account(request)
+        word = self.desk.grants.give(AnswerGrant(account.id), self.owner)
         self._words.append(word)
         return {"grant": word}
 
     def status(self, request: str) -> RequestStatus:
         """One request now."""
-        return self.desk.docket.status(self.desk.docket.account(request))
+        return self.desk.docket.status(self.account(request))
 
     async def wait(self, request: str) -> RequestStatus:
         """One request at its end."""
-        account = self.desk.docket.account(request)
+        account = self.account(request)
         await self.desk.docket.ended(account.id)
         return self.desk.docket.status(account)
 
+    async def cancel(self, request: str) -> RequestStatus:
+        """Stop one."""
+        account = self.account(request)
+        self.desk.porch.note("cancelled", self.host, secret=self.owner, request=account.id)
+        await self.desk.docket.cancel(account.id)
+        return self.desk.docket.status(account)
+
+    async def forget(self, request: str) -> RequestId:
+        """Drop one."""
+        account = self.account(request)
+        self.desk.porch.note("forgot", self.host, secret=self.owner, request=account.id)
+        await self.desk.docket.forget(account.id)
+        return account.id
+
     def list(self, skip: int) -> tuple[RequestStatus, ...]:
-        """A page of requests, newest first."""
+        """A page of requests, newest first; of others' no more than that they are there."""
         known = list(self.desk.docket.ledger.requests.values())[::-1]
         page = known[max(0, skip) : max(0, skip) + LIST_PAGE]
-        return one_message(evolve(self.desk.docket.status(each), log="", counters=()) for each in page)
+        return one_message(self._shown(each) for each in page)
+
+    def _shown(self, account: Request) -> RequestStatus:
+        status = evolve(self.desk.docket.status(account), log="", counters=())
+        if self.desk.docket.is_of(account.id, self.owner):
+            return status
+        return evolve(status, label=OF_ANOTHER, message="", status="", answer_bytes=0, answer_digest="")
 
     def bad_lines(self, request: str, skip: int) -> tuple[BadLine, ...]:
         """A page of the lines that a request passed over."""
@@ -245,6 +354,7 @@ class ClientRole:
 
     def lost(self) -> None:
         """What it sent and did not use goes."""
+        self.desk.quotas.brought(self.owner, self._uploads)
         for word in self._words:
             self.desk.grants.end(word)
         for name in self._uploads:

@@ -1,6 +1,7 @@
 """The server as a service: state folder, journal, spool, scheduler, command port and web port."""
 
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import BinaryIO
@@ -19,15 +20,20 @@ from hagoop import wire
 from hagoop.answers import Answer
 from hagoop.disk import StateLock, lock_state
 from hagoop.docket import Docket
+from hagoop.door.audit import Audit
+from hagoop.door.book import Book
+from hagoop.door.doors import Door, LockedDoor, OpenDoor
+from hagoop.door.doorway import Doorway, introduce, open_doorway, own_host
+from hagoop.door.porch import Porch
 from hagoop.experience import Record
 from hagoop.fleet import Fleet
 from hagoop.grants import Grants
 from hagoop.intake import Intake
 from hagoop.interfaces import IServerReactor
-from hagoop.jobs import Assignment, RequestId, WorkerId
+from hagoop.jobs import Assignment, RequestId, State, WorkerId
 from hagoop.journal import SqliteJournal
 from hagoop.ledger import Ledger
-from hagoop.options import ServerConfig
+from hagoop.options import ServerConfig, listening_host, listening_port
 from hagoop.recovery import read_stories, restore
 from hagoop.roles import Desk
 from hagoop.scheduler import Scheduler
@@ -39,6 +45,9 @@ from hagoop.web import ByteSite
 log = Logger()
 KEEP_RECORDS_SECONDS = 5.0
 SWEEP_SECONDS = 60.0
+BACKLOG = 1024
+DOOR_SECONDS = 1.0
+"""How soon a revoked secret ends its sessions."""
 
 
 def wall_seconds() -> float:
@@ -92,6 +101,8 @@ class Server:
     grants: Grants
     desk: Desk
     site: ByteSite
+    links: ServerFactory
+    _book: Book | None = None
     _changed: set[WorkerId] = field(factory=set)
     _chores: list[LoopingCall] = field(factory=list)
 
@@ -102,6 +113,7 @@ class Server:
         for seconds, chore in (
             (KEEP_RECORDS_SECONDS, self.keep_records),
             (max(1.0, min(SWEEP_SECONDS, self.config.keep_seconds / 4)), self.forget_old),
+            (DOOR_SECONDS, self.watch_door),
         ):
             call = LoopingCall(chore)
             call.clock = self.reactor
@@ -119,6 +131,25 @@ class Server:
             self.journal.put(worker, body).addErrback(lambda reason: log.failure("records", reason))
         self._changed.clear()
 
+    async def watch_door(self) -> None:
+        """End what came by secrets that were revoked since the last time, and what passes its quota."""
+        door = self.desk.door
+        if not isinstance(door, LockedDoor):
+            return
+        book = door.book
+        if book is not self._book:
+            self._book = book
+            await self._end_revoked({each.id for each in book.secrets if each.revoked})
+        self.desk.quotas.enforce()
+
+    async def _end_revoked(self, secrets: set[str]) -> None:
+        self.links.drop(secrets)
+        self.site.drop(secrets)
+        for request, owner in list(self.docket.owners.items()):
+            if owner in secrets:
+                message = f"the secret {owner} of its client was revoked"
+                await self.docket.end(request, State.CANCELLED, message)
+
     async def forget_old(self) -> None:
         """Forget requests that ended longer ago than ``--keep``."""
         for request in list(self.docket.ended_facts):
@@ -134,6 +165,7 @@ class Server:
         self.docket.stop()
         self.keep_records()
         await self.journal.close()
+        self.desk.porch.audit.close()
 
 
 def _record_fact(record: Record, now: float) -> dict[str, object]:
@@ -157,6 +189,7 @@ def build_server(
     web_port: Callable[[], int],
     command_port: Callable[[], int],
     broken: Callable[[], None],
+    doorway: Doorway | None = None,
 ) -> Server:
     """Open the state, recover what it tells, and make all parts.  Blocks.
 
@@ -170,7 +203,7 @@ def build_server(
     journal = SqliteJournal(config.state / "journal.sqlite", reactor, lambda _: broken())
     spool = FolderSpool(config.state / "spool", reactor, config.spool_bytes)
     ledger = Ledger(epoch=journal.epoch)
-    grants = Grants(lambda: secrets.token_urlsafe(24))
+    grants = Grants(lambda: secrets.token_urlsafe(24), reactor.seconds)
     scheduler = Scheduler(ledger, reactor)
     intake = Intake(spool, reactor, in_thread, grants, config.input_roots)
     docket = Docket(
@@ -193,9 +226,19 @@ def build_server(
         blobs=[each for story in stories for each in story.programs],
     )
     restore(docket, stories)
-    desk = Desk(scheduler, docket, intake, grants, reactor, web_port)
-    site = ByteSite(Source(docket, spool), grants, command_port)
-    return Server(reactor, config, scheduler, docket, journal, grants, desk, site)
+    door = _make_door(config, doorway)
+    desk = Desk(scheduler, docket, intake, grants, reactor, web_port, door)
+    audit = Audit(config.state / "audit.log" if config.is_open else None, wall_seconds)
+    desk.porch = Porch(reactor, audit, bounded=config.is_open)
+    site = ByteSite(Source(docket, spool), grants, command_port, desk.porch, door.warning)
+    links = ServerFactory(desk)
+    return Server(reactor, config, scheduler, docket, journal, grants, desk, site, links)
+
+
+def _make_door(config: ServerConfig, doorway: Doorway | None) -> Door:
+    if doorway is not None:
+        return LockedDoor(doorway.file, wall_seconds)
+    return OpenDoor(warning=config.is_open)
 
 
 class ServerService(MultiService):
@@ -211,33 +254,51 @@ class ServerService(MultiService):
         self._lock: StateLock | None = None
         self._server: Server | None = None
         self._ports: list[IListeningPort] = []
-        self._links: ServerFactory | None = None
+        self._doorway: Doorway | None = None
         self.command_port = 0
         self.web_port = 0
 
     def privilegedStartService(self) -> None:
         """Lock and read the state, then listen; what is wrong stops the start."""
         self._lock = lock_state(self._config.state)
+        if self._config.has_door:
+            self._doorway = open_doorway(self._config.state)
         server = self._server = build_server(
             self._reactor,
             self._config,
             lambda: self.web_port,
             lambda: self.command_port,
             self._journal_broken,
+            self._doorway,
         )
-        self._links = ServerFactory(server.desk)
+        self._settle(listening_port(self._config.listen))
         self.web_port = self._listen(self._config.web, server.site)
-        self.command_port = self._listen(self._config.listen, self._links)
+        self.command_port = self._listen(self._config.listen, server.links)
+        if not listening_port(self._config.listen):
+            self._settle(self.command_port)
         super().privilegedStartService()
 
     def _listen(self, where: str, factory: IProtocolFactory) -> int:
         """Listen now; the port's number, 0 where there are none."""
+        if self._doorway is not None:
+            from hagoop.door.tls import behind_tls
+
+            factory = behind_tls(self._doorway.identity, factory)
         listening = serverFromString(self._reactor, where).listen(factory)
         failures: list[Failure] = []
         listening.addCallbacks(self._ports.append, failures.append)
         for each in failures:
             each.raiseException()
+        for port in self._ports:
+            lengthen_queue(port)
         return getattr(self._ports[-1].getHost(), "port", 0) if self._ports else 0
+
+    def _settle(self, port: int) -> None:
+        """Let lines say where we are: before we listen, so that who sees that we do can make some."""
+        if self._doorway is not None and port:
+            host = self._config.host or listening_host(self._config.listen) or own_host()
+            self._doorway.move(host, port)
+            introduce(self._doorway, wall_seconds())
 
     @property
     def survived(self) -> Survived:
@@ -262,12 +323,18 @@ class ServerService(MultiService):
         await maybeDeferred(super().stopService)
         for port in self._ports:
             await maybeDeferred(port.stopListening)
-        if self._links is not None:
-            await self._links.close()
         if self._server is not None:
+            await self._server.links.close()
             await self._server.stop()
         if self._lock is not None:
             self._lock.release()
+
+
+def lengthen_queue(port: IListeningPort) -> None:
+    """Let more connections wait than Twisted does: who finds no room tries again a second later."""
+    listening = getattr(port, "socket", None)
+    if isinstance(listening, socket.socket):
+        listening.listen(BACKLOG)
 
 
 def make_server_service(reactor: IServerReactor, config: ServerConfig) -> IService:

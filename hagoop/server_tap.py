@@ -11,14 +11,19 @@ from twisted.python.usage import UsageError
 
 from hagoop.awake import install_awake_clock
 from hagoop.disk import lock_state
+from hagoop.door.join_string import NO_SECRET, JoinString, parse_join_string
+from hagoop.errors import StateError
 from hagoop.interfaces import IServerReactor
 from hagoop.options import (
     COMMAND_PORT,
     WEB_PORT,
     ProgramOptions,
     ServerConfig,
+    brings_own_tls,
     check_endpoint,
     is_loopback,
+    listening_host,
+    listening_port,
     name_files,
     parse_age,
     parse_folder,
@@ -48,9 +53,10 @@ class Options(ProgramOptions):
         ["state", None, None, "Folder of all that is kept [default: ~/.local/state/hagoop/server]"],
         ["keep", None, "7d", "How long answers are kept: 90s, 12h, 7d"],
         ["spool", None, None, "Most bytes to keep: 500M, 4GiB [default: half of the free disk]"],
+        ["host", None, None, "By which name or address others reach --listen [default: as it is found]"],
     ]
     optFlags: ClassVar[list[list[object]]] = [
-        ["insecure", None, "Listen beyond this machine without keys and TLS"],
+        ["insecure", None, "Listen beyond this machine to everybody, without secrets and TLS"],
     ]
 
     def __init__(self) -> None:
@@ -72,18 +78,28 @@ class Options(ProgramOptions):
             keep_seconds=self.read("keep", parse_age),
             spool_bytes=self.read_if_given("spool", parse_size),
             insecure=bool(self["insecure"]),
+            host=self.read_if_given("host", _host) or "",
         )
+        self._refuse_double_tls()
         self.refuse_unusable(state, lock_state)
         name_files(self.twistd, self.program, 1)
 
     def _place(self, option: str, port: int) -> str:
-        endpoint = self.read(option, lambda text: _server_endpoint(text, port))
-        if not self["insecure"] and not is_loopback(endpoint):
-            raise UsageError(
-                f"--{option} {self[option]} is open to the network;"
-                " without keys and TLS that needs --insecure"
-            )
-        return endpoint
+        return self.read(option, lambda text: _server_endpoint(text, port))
+
+    def _refuse_double_tls(self) -> None:
+        for option, endpoint in (("listen", self.config.listen), ("web", self.config.web)):
+            if self.config.has_door and brings_own_tls(endpoint):
+                raise UsageError(
+                    f"--{option} {self[option]}: the server has TLS of its own; write HOST:PORT"
+                )
+
+
+def _host(text: str) -> str:
+    try:
+        return parse_join_string(str(JoinString(text, 1, NO_SECRET, "none", NO_SECRET))).host
+    except ValueError:
+        raise ValueError(f"{text!r} is not a name or an address of a machine") from None
 
 
 def _server_endpoint(text: str, port: int) -> str:
@@ -100,9 +116,28 @@ def makeService(options: Options, reactor: IServerReactor | None = None) -> ISer
 
     config = options.config
     for endpoint in (config.listen, config.web):
-        if not is_loopback(endpoint):
+        if config.insecure and not is_loopback(endpoint):
             log.warn("--insecure: {endpoint} is open to anybody who reaches it", endpoint=endpoint)
+    if config.has_door and (options.twistd or {}).get("uid") is None:
+        # Now, for a daemon has no terminal.
+        introduce_to_terminal(config)
     return make_server_service(reactor or _awake_reactor(), config)
+
+
+def introduce_to_terminal(config: ServerConfig) -> None:
+    """At a first start beyond this machine: print the lines for others."""
+    from hagoop.door.doorway import introduce, is_terminal, open_doorway, own_host
+    from hagoop.server import wall_seconds
+
+    port = listening_port(config.listen)
+    if not port or not is_terminal():
+        return
+    try:
+        doorway = open_doorway(config.state)
+        doorway.move(config.host or listening_host(config.listen) or own_host(), port)
+        introduce(doorway, wall_seconds())
+    except StateError as problem:
+        raise SystemExit(f"hagoop-server: {problem}") from problem
 
 
 def _awake_reactor() -> IServerReactor:
@@ -114,8 +149,13 @@ def _awake_reactor() -> IServerReactor:
 
 
 def main() -> None:
-    """The script ``hagoop-server``: the same as ``twistd hagoop-server``."""
+    """The script ``hagoop-server``: the same as ``twistd hagoop-server``, and commands about secrets."""
     from twisted.scripts.twistd import run
 
+    from hagoop.door.script import COMMANDS
+    from hagoop.door.script import main as about_secrets
+
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        sys.exit(about_secrets(sys.argv[1:]))
     sys.argv = twistd_argv(Options.program, sys.argv[1:])
     run()

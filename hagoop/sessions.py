@@ -1,17 +1,23 @@
 """The server's ends of connections: join first, then use the commands of one role."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionClosed, ConnectionLost
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
 from hagoop import commands, policy
 from hagoop.commands import PROTOCOL_VERSION
-from hagoop.errors import BadMessage, NotJoined, VersionMismatch
+from hagoop.door import greetings
+from hagoop.door.book import Claim, Refused, Role
+from hagoop.door.doors import Admission
+from hagoop.door.porch import Porch
+from hagoop.errors import BadMessage, NotAdmitted, NotJoined, VersionMismatch
 from hagoop.jobs import (
     AssignmentId,
     Failure,
@@ -35,7 +41,10 @@ SILENCE_SECONDS = 30.0
 
 
 class ServerLink(Link):
-    """One connection at the server: joins first, then uses the commands of its role."""
+    """One connection at the server: joins first, then uses the commands of its role.
+
+    :ivar admission: who it is, once it has joined.
+    """
 
     def __init__(self, desk: Desk, connections: "ServerFactory") -> None:
         super().__init__()
@@ -43,17 +52,39 @@ class ServerLink(Link):
         self._connections = connections
         self._role: WorkerRole | ClientRole | None = None
         self._heard = desk.clock.seconds()
+        self._refusing: Deferred[Any] | None = None
+        self.admission: Admission | None = None
 
     def connectionMade(self) -> None:
         """Drop it unless it joins soon."""
         super().connectionMade()
         self._connections.links.add(self)
+        self._porch.came(self, self.peer, self._give_way)
         self._limit = self._desk.clock.callLater(JOIN_SECONDS, self._check_life)
 
     def dataReceived(self, data: bytes) -> None:
         """Any byte is a sign of life."""
         self._heard = self._desk.clock.seconds()
         super().dataReceived(data)
+
+    @property
+    def _porch(self) -> Porch:
+        return self._desk.porch
+
+    def is_of(self, secrets: Collection[str]) -> bool:
+        """Whether it has joined by one of these."""
+        return self.admission is not None and self.admission.owner in secrets
+
+    def _give_way(self) -> None:
+        self.drop("there are too many from its address that have not joined")
+
+    def drop(self, reason: str) -> None:
+        """End the connection; of strangers the log gets no line for each."""
+        if self._role is not None:
+            super().drop(reason)
+        else:
+            self._porch.turned_away(self.peer, reason)
+            self.end()
 
     def _check_life(self) -> None:
         quiet = self._desk.clock.seconds() - self._heard
@@ -70,25 +101,35 @@ class ServerLink(Link):
         if self._limit.active():
             self._limit.cancel()
         role, self._role = self._role, None
+        if self._refusing is not None:
+            self._refusing.cancel()
+        if role is None and not reason.check(ConnectionClosed):
+            trouble = greetings.trouble_of(reason.value or ConnectionLost())
+            self._porch.turned_away(self.peer, greetings.not_a_peer(trouble))
         try:
             if role is not None:
                 role.lost()
         finally:
             # Whatever else goes wrong: the server's stop waits for this.
             super().connectionLost(reason)
+            self._porch.gone(self)
             self._connections.gone(self)
 
     @property
     def _worker(self) -> WorkerRole:
         if not isinstance(self._role, WorkerRole):
-            raise NotJoined("this command is for workers that have joined")
+            raise self._not_joined("this command is for workers that have joined")
         return self._role
 
     @property
     def _client(self) -> ClientRole:
         if not isinstance(self._role, ClientRole):
-            raise NotJoined("this command is for clients that have joined")
+            raise self._not_joined("this command is for clients that have joined")
         return self._role
+
+    def _not_joined(self, sentence: str) -> NotJoined:
+        self._porch.refused(self.peer, sentence)
+        return NotJoined(sentence)
 
     @commands.Join.responder
     def join(
@@ -100,33 +141,62 @@ class ServerLink(Link):
         name: str,
         slots: int,
         held: tuple[Held, ...],
-    ) -> dict[str, object]:
-        """Take on a role."""
+        secret_id: str | None,
+        secret: str | None,
+    ) -> Any:
+        """Take on a role, if the door opens."""
+        self._check_join(version, role)
+        claim = Claim(Role(role), secret_id or "", secret or "", identity[:64], process)
+        try:
+            admission = self._desk.door.admit(claim)
+        except Refused as refused:
+            return self._refuse(claim, str(refused))
+        if claim.role is Role.WORKER:
+            return self._join_worker(admission, process, name, slots, held)
+        self._role = ClientRole(self._desk, admission.owner, self.peer)
+        self._let_in(admission, Role.CLIENT)
+        return self._joined(WorkerId(""), "", ())
+
+    def _check_join(self, version: int, role: str) -> None:
         if version != PROTOCOL_VERSION:
+            self._porch.refused(self.peer, f"it speaks version {version} of the protocol")
             raise VersionMismatch(
                 f"the server speaks version {PROTOCOL_VERSION} of the protocol, this peer {version}; "
                 "install the same hagoop on both"
             )
-        if self._role is not None or role not in ("worker", "client"):
-            raise NotJoined(f"a connection joins once, as worker or client, not as '{role}'")
-        if role == "client":
-            self._role = ClientRole(self._desk)
-            return self._joined(WorkerId(""), ())
-        return self._join_worker(identity, process, name, slots, held)
+        if self._role is not None or self._refusing is not None or role not in list(Role):
+            raise NotJoined(f"a connection joins once, as worker or client, not as '{role[:64]}'")
+
+    def _refuse(self, claim: Claim, sentence: str) -> "Deferred[Any]":
+        """Say so, later each time: guessing should take its time, and keep nobody else waiting."""
+        self._porch.refused(self.peer, sentence, role=claim.role, secret=claim.id[:64])
+        self._refusing = deferLater(self._desk.clock, self._porch.delay(self.peer))
+        return self._refusing.addBoth(self._refused, sentence)
+
+    def _refused(self, result: object, sentence: str) -> None:
+        self._refusing = None
+        raise NotAdmitted(sentence)
+
+    def _let_in(self, admission: Admission, role: Role, **facts: object) -> None:
+        self.admission = admission
+        self._porch.passed(self)
+        self._porch.note("joined", self.peer, role=role, secret=admission.owner, **facts)
 
     def _join_worker(
-        self, identity: str, process: str, name: str, slots: int, held: tuple[Held, ...]
+        self, admission: Admission, process: str, name: str, slots: int, held: tuple[Held, ...]
     ) -> dict[str, object]:
         if not 1 <= slots <= commands.MOST_SLOTS:
             raise BadMessage(f"a worker has 1 to {commands.MOST_SLOTS} slots, not {slots}")
-        worker = self._desk.identify(identity[:64], process)
+        worker = self._desk.identify(admission.identity, process)
         peer = WorkerPeer(name[:64], self, self._dropped, self._forgotten)
         session = self._desk.scheduler.join(peer, worker, process, slots)
-        self._role = WorkerRole(self._desk, session)
+        self._role = WorkerRole(self._desk, session, admission.owner)
+        self._let_in(admission, Role.WORKER, name=peer.name, identity=worker)
         self.most_calls += ASKS_PER_SLOT * slots
         kept = self._desk.scheduler.keep_held(session, held)
         granted = [None if each is None else self._role.keep(each) for each in kept]
-        return self._joined(worker, tuple(granted))
+        token = self._desk.door.token(admission, worker)
+        return self._joined(worker, token, tuple(granted))
 
     def _dropped(self, assignment: AssignmentId) -> None:
         if isinstance(self._role, WorkerRole):
@@ -136,12 +206,16 @@ class ServerLink(Link):
         if isinstance(self._role, WorkerRole):
             self._role.forget(request)
 
-    def _joined(self, identity: WorkerId, kept: tuple[Kept | None, ...]) -> dict[str, object]:
+    def _joined(
+        self, identity: WorkerId, token: str, kept: tuple[Kept | None, ...]
+    ) -> dict[str, object]:
         return {
             "identity": identity,
             "web_port": self._desk.web_port(),
             "beat_seconds": self._beat_seconds(),
             "kept": kept,
+            "token": token,
+            "insecure": self._desk.door.warning,
         }
 
     def _beat_seconds(self) -> float:
@@ -155,7 +229,7 @@ class ServerLink(Link):
     @commands.Beat.responder
     def beat(self, seen: tuple[Seen, ...]) -> dict[str, object]:
         """``Beat``."""
-        self._desk.scheduler.beat(self._worker.session, seen)
+        self._worker.beat(seen)
         return {"beat_seconds": self._beat_seconds()}
 
     @commands.Commit.responder
@@ -186,13 +260,12 @@ class ServerLink(Link):
     @commands.Survey.responder
     def survey(self, manifest: str) -> Any:
         """``Survey``."""
-        seen = self._client.desk.intake.sees(manifest)
-        return _later(seen, lambda seen: {"seen": seen})
+        return _later(self._client.survey(manifest), lambda seen: {"seen": seen})
 
     @commands.Submit.responder
     def submit(self, key: str, submission: Submission) -> Any:
         """``Submit``."""
-        submitted = self._client.desk.docket.submit(key, submission)
+        submitted = self._client.submit(key, submission)
         return _later(submitted, lambda request: {"request": request})
 
     @commands.List.responder
@@ -223,19 +296,12 @@ class ServerLink(Link):
     @commands.CancelRequest.responder
     def cancel_request(self, request: str) -> Any:
         """``CancelRequest``."""
-        return Deferred.fromCoroutine(self._cancel(request))
-
-    async def _cancel(self, request: str) -> dict[str, object]:
-        account = self._client.desk.docket.account(request)
-        await self._desk.docket.cancel(account.id)
-        return {"status": self._desk.docket.status(account)}
+        return _later(self._client.cancel(request), lambda status: {"status": status})
 
     @commands.ForgetRequest.responder
     def forget_request(self, request: str) -> Any:
         """``ForgetRequest``."""
-        account = self._client.desk.docket.account(request)
-        forgotten = self._desk.docket.forget(account.id)
-        return _later(forgotten, lambda _: {"request": account.id})
+        return _later(self._client.forget(request), lambda forgotten: {"request": forgotten})
 
     @commands.Workers.responder
     def workers(self, skip: int) -> dict[str, object]:
@@ -256,6 +322,11 @@ class ServerFactory(Factory):
         self._desk = desk
         self.links: set[ServerLink] = set()
         self._closed: Deferred[None] | None = None
+
+    def drop(self, secrets: Collection[str]) -> None:
+        """Drop who has joined by one of these."""
+        for each in [each for each in self.links if each.is_of(secrets)]:
+            each.drop("its secret was revoked")
 
     async def close(self) -> None:
         """Drop all connections, and wait until they are gone."""

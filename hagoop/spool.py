@@ -95,6 +95,11 @@ class FolderSpool:
         """How much is kept or arriving, roughly."""
         return self._room.used
 
+    @property
+    def most_bytes(self) -> int:
+        """How much may be kept."""
+        return self._room.quota(self._room.used)
+
     def _half_of_free(self, used: int) -> int:
         disk = os.statvfs(self.folder)
         return (disk.f_bavail * disk.f_frsize + used) // 2
@@ -181,6 +186,11 @@ class FolderSpool:
         return _open_window(self.locate(place), place)
 
     # Gone
+
+    def size_of(self, request: RequestId) -> int:
+        if not self._request_folder(request).exists():
+            return 0
+        return self._shelf(request).size
 
     def drop(self, request: RequestId, places: Sequence[Place]) -> None:
         folder = self._request_folder(request)

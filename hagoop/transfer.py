@@ -33,6 +33,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgentEndpointFactory, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from hagoop.door.dialling import over_tls
+from hagoop.door.join_string import JoinString
 from hagoop.errors import SpoolFull, TransferFailed
 from hagoop.interfaces import IServerReactor
 from hagoop.tuning import Tuned
@@ -134,11 +136,15 @@ class _OneServer:
 
 @define(eq=False)
 class Transfer:
-    """Requests to one server's web endpoint."""
+    """Requests to one server's web endpoint.
+
+    :ivar line: names the key that it must have; None: without TLS.
+    """
 
     reactor: IServerReactor
     host: str
     port: int
+    line: JoinString | None = None
     _pool: HTTPConnectionPool = field(init=False)
     _agent: Agent = field(init=False)
 
@@ -146,7 +152,11 @@ class Transfer:
         self._pool = HTTPConnectionPool(self.reactor, persistent=True)
         self._pool.maxPersistentPerHost = 8
         self._pool.cachedConnectionTimeout = 30
-        server = HostnameEndpoint(self.reactor, self.host, self.port, timeout=CONNECT_SECONDS)
+        server: IStreamClientEndpoint = HostnameEndpoint(
+            self.reactor, self.host, self.port, timeout=CONNECT_SECONDS
+        )
+        if self.line is not None:
+            server = over_tls(self.line, server)
         self._agent = Agent.usingEndpointFactory(self.reactor, _OneServer(Tuned(server)), self._pool)
 
     def close(self) -> "Deferred[None]":

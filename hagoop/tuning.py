@@ -15,6 +15,7 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     ISystemHandle,
 )
+from twisted.protocols.policies import ProtocolWrapper
 from zope.interface import implementer
 
 PROBE_SECONDS = 10
@@ -33,6 +34,9 @@ def tune(transport: object) -> None:
 
     A process that is stopped or busy does no harm: its machine answers for it.
     """
+    while isinstance(transport, ProtocolWrapper):
+        # TLS has a handle of its own, in which there is no socket.
+        transport = transport.transport
     if not ISystemHandle.providedBy(transport):
         return
     handle = transport.getHandle()

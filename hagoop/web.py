@@ -4,30 +4,30 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from typing import Any, BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol, cast
 
-from attrs import define
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 from twisted.web.http import Request as HttpRequest
 from twisted.web.pages import notFound
 from twisted.web.resource import IResource, Resource
-from twisted.web.server import NOT_DONE_YET, Request, Site
+from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
 from hagoop.answers import CHUNK_BYTES, Answer, InThread
-from hagoop.errors import HaGoopError, LimitExceeded, SpoolFull
-from hagoop.grants import AnswerGrant, AssignmentGrant, Grant, Grants, UploadGrant
-from hagoop.interfaces import Arrived, Arriving
+from hagoop.channels import ByteChannel, ByteRequest, GrantedSite
+from hagoop.door.porch import Porch
+from hagoop.errors import HaGoopError
+from hagoop.grants import AnswerGrant, AssignmentGrant, Grants, UploadGrant
 from hagoop.jobs import Assignment, RequestId
-from hagoop.tuning import tune
 
 log = Logger()
 RANGE = re.compile(rb"bytes=(\d{1,18})-")
-BEARER = b"Bearer "
+FORBIDDEN, NOT_ALLOWED = 403, 405
+WELCOME = "This is HaGoop's web port: bytes for its workers and clients."
+WARNING = "Careful: this server is open to anybody who reaches it (--insecure)."
 
 
 class ByteSource(Protocol):
@@ -140,124 +140,41 @@ def read_chunks(file: BinaryIO) -> Iterator[bytes]:
             yield chunk
 
 
-@define(eq=False)
-class Sink:
-    """Where a body goes while it comes; without a grant, or past its bound, nowhere."""
+class ByteSite(GrantedSite):
+    """The web endpoint's site, with all that it serves."""
 
-    receive: Callable[[], Arriving] | None
-    error: HaGoopError | None = None
-    size: int = 0
-    _arriving: Arriving | None = None
-
-    def write(self, data: bytes) -> int:
-        """Take a part of the body."""
-        self.size += len(data)
-        try:
-            if self._open() is not None and self._arriving is not None:
-                self._arriving.write(data)
-        except (LimitExceeded, SpoolFull) as error:
-            self.error = error
-            self.close()
-        return len(data)
-
-    def _open(self) -> Arriving | None:
-        if self._arriving is None and self.receive is not None:
-            self._arriving = self.receive()
-        return self._arriving
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        """Twisted rewinds a body; this one is not read from."""
-        return 0
-
-    def tell(self) -> int:
-        """How much has come."""
-        return self.size
-
-    def close(self) -> None:
-        """The body will not be kept."""
-        arriving, self._arriving, self.receive = self._arriving, None, None
-        if arriving is not None:
-            arriving.abandon()
-
-    def take(self) -> Arrived | None:
-        """The body, if all of it was kept; closing no longer drops it."""
-        arriving = self._open()
-        self._arriving = self.receive = None
-        return arriving.finish() if arriving is not None else None
+    def __init__(
+        self,
+        source: ByteSource,
+        grants: Grants,
+        command_port: Callable[[], int],
+        porch: Porch,
+        warning: bool = False,
+    ) -> None:
+        super().__init__(_root(source, warning), grants, command_port, porch)
 
 
-class ByteRequest(Request):
-    """A request whose body goes straight to the spool."""
+class _Plain(Resource):
+    """Knows its own methods, and answers others in plain words."""
 
-    grant: Grant | None = None
-
-    def gotLength(self, length: int | None) -> None:
-        """The headers are known: decide what takes the body."""
-        header = self.requestHeaders.getRawHeaders(b"authorization", [b""])[0]
-        word = header[len(BEARER) :].decode("latin-1") if header.startswith(BEARER) else ""
-        grants: Grants = cast(ByteSite, self.channel.site).grants  # type: ignore[attr-defined]
-        self.grant = grants.find(word)
-        self.sink = Sink(self._receiver())
-        self.content = self.sink
-
-    def _receiver(self) -> Callable[[], Arriving] | None:
-        grant = self.grant
-        if isinstance(grant, UploadGrant):
-            return lambda: grant.receive(grant.limit)
-        if isinstance(grant, AssignmentGrant):
-            return lambda: grant.receive(grant.assignment.output_bytes)
-        return None
-
-    def is_for(self, name: str) -> bool:
-        """Whether the URL names this one thing."""
-        return self.postpath == [name.encode()]
+    def render(self, request: Request) -> bytes | int:
+        """Answer."""
+        # Not of the others that Twisted knows: its HEAD needs a GET.
+        known = request.method in (b"GET", b"PUT")
+        method = getattr(self, f"render_{request.method.decode()}", None) if known else None
+        if method is None:
+            return _say(request, NOT_ALLOWED, "this method is not for this URL")
+        answer: bytes | int = method(request)
+        return answer
 
 
-class ByteChannel(HTTPChannel):
-    """A connection to the web endpoint, which knows a HaGoop peer at the wrong door."""
-
-    _began = False
-
-    def connectionMade(self) -> None:
-        """It is tuned: an answer may have nothing to send for long."""
-        super().connectionMade()
-        tune(self.transport)
-
-    def dataReceived(self, data: bytes) -> None:
-        """HTTP begins with a letter, AMP with a zero."""
-        if not self._began and data.startswith(b"\0"):
-            self._turn_away()
-            return
-        self._began = True
-        super().dataReceived(data)
-
-    def _turn_away(self) -> None:
-        transport: Any = self.transport  # Typed as maybe None; it is made.
-        port = getattr(transport.getHost(), "port", 0)
-        told = f"x-hagoop-commands: {cast(ByteSite, self.factory).command_port()} on {port}"
-        transport.write(f"HTTP/1.1 400 Bad Request\r\n{told}\r\n\r\n".encode())
-        self.loseConnection()
+def _say(request: Request, status: int, message: str) -> bytes:
+    request.setResponseCode(status)
+    request.setHeader(b"content-type", b"text/plain; charset=utf-8")
+    return message.encode() + b"\n"
 
 
-class ByteSite(Site):
-    """The web endpoint's site.
-
-    :ivar command_port: the port on which commands are.
-    """
-
-    requestFactory = ByteRequest
-    protocol = ByteChannel  # type: ignore[assignment]
-
-    def __init__(self, source: ByteSource, grants: Grants, command_port: Callable[[], int]) -> None:
-        self.grants = grants
-        self.command_port = command_port
-        super().__init__(_root(source))
-
-    def log(self, request: HttpRequest) -> None:
-        """No access log: what matters is logged by what it does."""
-
-
-class _Leaf(Resource):
+class _Leaf(_Plain):
     """One thing below a folder of URLs."""
 
     isLeaf = True
@@ -266,10 +183,11 @@ class _Leaf(Resource):
         super().__init__()
         self.source = source
 
-    def refuse(self, request: Request, status: int, message: str) -> bytes:
-        request.setResponseCode(status)
-        request.setHeader(b"content-type", b"text/plain; charset=utf-8")
-        return message.encode() + b"\n"
+    def refuse(self, request: ByteRequest, status: int, message: str) -> bytes:
+        if status == FORBIDDEN:
+            porch = cast(ByteChannel, request.channel).byte_site.porch
+            porch.refused(request.peer_host, message)
+        return _say(request, status, message)
 
     def stream(self, request: Request, sending: "Callable[[Pump], Deferred[None]]") -> int:
         request.setHeader(b"content-type", b"application/octet-stream")
@@ -297,7 +215,7 @@ class Uploads(_Leaf):
     def render_PUT(self, request: ByteRequest) -> bytes:
         grant = request.grant
         if not isinstance(grant, UploadGrant) or not request.is_for(grant.name):
-            return self.refuse(request, 403, "this upload was not granted")
+            return self.refuse(request, FORBIDDEN, "this upload was not granted")
         arrived = request.sink.take()
         if arrived is None:
             return self.refuse(request, 413, str(request.sink.error))
@@ -311,13 +229,13 @@ class Assignments(_Leaf):
     def render_GET(self, request: ByteRequest) -> bytes | int:
         grant = request.grant
         if not isinstance(grant, AssignmentGrant) or not request.is_for(grant.assignment.id):
-            return self.refuse(request, 403, "this assignment was not granted")
+            return self.refuse(request, FORBIDDEN, "this assignment was not granted")
         return self.send(request, self.source.assignment(grant.assignment))
 
     def render_PUT(self, request: ByteRequest) -> bytes:
         grant = request.grant
         if not isinstance(grant, AssignmentGrant) or not request.is_for(grant.assignment.id):
-            return self.refuse(request, 403, "this assignment was not granted")
+            return self.refuse(request, FORBIDDEN, "this assignment was not granted")
         arrived = request.sink.take()
         if arrived is None:
             return self.refuse(request, 413, str(request.sink.error))
@@ -342,7 +260,7 @@ class Programs(_Leaf):
         files = grant.assignment.program.files if isinstance(grant, AssignmentGrant) else ()
         wanted = [each.digest for each in files if request.is_for(each.digest)]
         if not wanted:
-            return self.refuse(request, 403, "this program was not granted")
+            return self.refuse(request, FORBIDDEN, "this program was not granted")
         try:
             file = self.source.program(wanted[0])
         except HaGoopError as error:
@@ -356,7 +274,7 @@ class Answers(_Leaf):
     def render_GET(self, request: ByteRequest) -> bytes | int:
         grant = request.grant
         if not isinstance(grant, AnswerGrant) or not request.is_for(grant.request):
-            return self.refuse(request, 403, "this answer was not granted")
+            return self.refuse(request, FORBIDDEN, "this answer was not granted")
         answer = self.source.answer(grant.request)
         if answer is None:
             return self.refuse(request, 404, "this request was forgotten")
@@ -396,16 +314,27 @@ class Answers(_Leaf):
         return read_chunks(file)
 
 
-class _Root(Resource):
-    """Holds the folders of URLs."""
+class _Root(_Plain):
+    """Holds the folders of URLs, and says what this is."""
+
+    def __init__(self, warning: bool) -> None:
+        super().__init__()
+        self._text = f"{WELCOME}\n{WARNING}\n" if warning else f"{WELCOME}\n"
+        self.putChild(b"", self)
+
+    def render_GET(self, request: Request) -> bytes:
+        """The page."""
+        request.setHeader(b"content-type", b"text/plain; charset=utf-8")
+        request.setHeader(b"x-content-type-options", b"nosniff")
+        return self._text.encode()
 
     def getChild(self, path: bytes, request: HttpRequest) -> IResource:
         """Whatever is not there; Twisted's own answer is deprecated."""
         return notFound()
 
 
-def _root(source: ByteSource) -> IResource:
-    root = _Root()
+def _root(source: ByteSource, warning: bool) -> IResource:
+    root = _Root(warning)
     root.putChild(b"uploads", Uploads(source))
     root.putChild(b"assignments", Assignments(source))
     root.putChild(b"files", Files(source))

@@ -14,7 +14,6 @@ from attrs import define, evolve, field
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, succeed
-from twisted.internet.endpoints import clientFromString
 from twisted.internet.interfaces import (
     IAddress,
 )
@@ -26,7 +25,9 @@ from twisted.python.failure import Failure as TwistedFailure
 from hagoop import commands, policy
 from hagoop.asking import AskAhead, FirstThatAnswers
 from hagoop.disk import StateLock, lock_state
-from hagoop.errors import BLAMED_KINDS, HaGoopError, WorkerLost
+from hagoop.door.dialling import dial
+from hagoop.door.kept import KeptLine
+from hagoop.errors import BLAMED_KINDS, HaGoopError, NotAdmitted, WorkerLost
 from hagoop.experience import JobSizer
 from hagoop.interfaces import IWorkerReactor
 from hagoop.jobs import Assignment, AssignmentId, Failure, Finished, Kept, Phase, RequestId, Stop
@@ -103,6 +104,7 @@ class Worker:
     bench: Workbench
     process: str = field(factory=lambda: secrets.token_hex(8))
     transfer: Transfer = field(init=False)
+    kept_line: KeptLine = field(init=False)
     link: WorkerLink | None = None
     works: dict[AssignmentId, Work] = field(factory=dict)
     _unbegun: dict[AssignmentId, int] = field(factory=dict)
@@ -118,6 +120,9 @@ class Worker:
     _stopping: bool = False
     _idle: "Deferred[None] | None" = None
 
+    def __attrs_post_init__(self) -> None:
+        self.kept_line = KeptLine(self.config.state)
+
     # The connection
 
     async def try_to_join(self, link: WorkerLink) -> None:
@@ -126,6 +131,8 @@ class Worker:
             await self.join(link)
             self._refusals = 0
         except HaGoopError as error:
+            if isinstance(error, NotAdmitted):
+                self.kept_line.refused()
             told = link.greeting or error
             log.error("could not join {peer}: {told}", peer=link.peer, told=told)
             self._refusals += 1
@@ -138,6 +145,7 @@ class Worker:
         :raises PeerError: the server will not have us.
         """
         held = list(self.works.values())
+        line = self.kept_line.best(link.line)
         answer = await link.call(
             commands.Join,
             version=commands.PROTOCOL_VERSION,
@@ -147,8 +155,11 @@ class Worker:
             name=self.config.name,
             slots=self.config.slots,
             held=tuple(each.held for each in held),
+            secret_id=line.id if line else "",
+            secret=line.secret if line else "",
         )
         self._keep_identity(answer["identity"])
+        self.kept_line.keep(line, answer["token"])
         self._connect_bytes(link, answer["web_port"])
         self._go_on(held, answer["kept"])
         self.link = link
@@ -166,7 +177,8 @@ class Worker:
         if hasattr(self, "transfer"):
             self.transfer.close()
         address: Any = link.transport.getPeer() if link.transport is not None else None
-        self.transfer = Transfer(self.reactor, getattr(address, "host", "127.0.0.1"), port)
+        host = getattr(address, "host", "127.0.0.1")
+        self.transfer = Transfer(self.reactor, host, port, link.line)
 
     def _go_on(self, held: Sequence[Work], kept: Sequence[Kept | None]) -> None:
         for work, again in zip(held, kept, strict=True):
@@ -422,7 +434,7 @@ class WorkerService(MultiService):
         bench.tell_container()
         self.worker = Worker(self._reactor, self._config, bench)
         self.worker.lost = self._server_lost
-        endpoints = [clientFromString(self._reactor, each) for each in self._config.servers]
+        endpoints = [dial(self._reactor, each) for each in self._config.servers]
         self._client = ClientService(
             FirstThatAnswers(endpoints),
             _LinkFactory(self.worker),

@@ -12,6 +12,9 @@ from twisted.python.usage import UsageError
 
 from hagoop.awake import install_awake_clock
 from hagoop.disk import lock_state
+from hagoop.door.hiding import hide_line
+from hagoop.door.join_string import public_part
+from hagoop.door.kept import KeptLine
 from hagoop.interfaces import IWorkerReactor
 from hagoop.options import (
     COMMAND_PORT,
@@ -27,7 +30,9 @@ from hagoop.options import (
     parse_name,
     parse_size,
     processor_count,
+    server_text,
     state_folder,
+    told,
     twistd_argv,
 )
 
@@ -45,7 +50,8 @@ class Options(ProgramOptions):
     config: WorkerConfig
 
     optParameters: ClassVar[list[list[object]]] = [
-        ["server", None, None, "ADDRESS[,ADDRESS] [default: $HAGOOP_SERVER, else this machine]"],
+        ["server", None, None, "ADDRESS[,ADDRESS] or the line of hagoop-server invite [$HAGOOP_SERVER]"],
+        ["server-file", None, None, "File that holds what --server takes; - is stdin"],
         ["slots", None, None, "Programs to run at a time [default: one per processor]"],
         ["name", None, None, "What people see [default: this machine's name]"],
         ["state", None, None, "Folder of identity and scratch [default: ~/.local/state/hagoop/worker]"],
@@ -60,11 +66,11 @@ class Options(ProgramOptions):
 
     def postOptions(self) -> None:
         """Check all that can be checked now, choose a free state folder, and name twistd's files."""
-        servers = self._servers()
+        state, number = self._state()
+        servers = self._servers(state)
         if not self["allow-root"]:
             become = (self.twistd or {}).get("uid")
             refuse_root(servers, os.geteuid() if become is None else become)
-        state, number = self._state()
         self.config = WorkerConfig(
             servers=servers,
             slots=self.read_if_given("slots", _slots) or processor_count(),
@@ -79,12 +85,14 @@ class Options(ProgramOptions):
         self.refuse_unusable(state, lock_state)
         name_files(self.twistd, self.program, number)
 
-    def _servers(self) -> tuple[str, ...]:
-        named = ""
-        if self["server"] is None:
-            named = "HAGOOP_SERVER"
-            self["server"] = os.environ.get(named) or f"127.0.0.1:{COMMAND_PORT}"
-        return self.read("server", _client_endpoints, named)
+    def _servers(self, state: Path) -> tuple[str, ...]:
+        """As named now, else as kept from the first Join, else on this machine."""
+        try:
+            text, named = server_text(self["server"], self["server-file"], os.environ)
+        except ValueError as why:
+            raise UsageError(f"--server-file: {why}") from why
+        text = text or str(KeptLine(state).read() or f"127.0.0.1:{COMMAND_PORT}")
+        return told(named, _client_endpoints, text)
 
     def _state(self) -> tuple[Path, int]:
         folder, chosen = state_folder(self["state"], "worker", os.environ)
@@ -96,8 +104,8 @@ def refuse_root(servers: tuple[str, ...], user: object) -> None:
     strange = [each for each in servers if not is_loopback(each)]
     if strange and user == 0:
         raise UsageError(
-            f"--server: {strange[0]} is not on this machine, and its programs would run as root here;"
-            " start the worker as another user, or add --allow-root"
+            f"--server: {public_part(strange[0])} is not on this machine, and its programs would run as "
+            "root here; start the worker as another user, or add --allow-root"
         )
 
 
@@ -137,6 +145,7 @@ def _awake_reactor() -> IWorkerReactor:
 
 def main() -> None:
     """The script ``hagoop-worker``: the same as ``twistd hagoop-worker``."""
+    hide_line(sys.orig_argv, os.environ)
     from twisted.scripts.twistd import run
 
     sys.argv = twistd_argv(Options.program, sys.argv[1:])

@@ -9,7 +9,6 @@ from random import Random
 from attrs import define, field
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.endpoints import clientFromString
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
@@ -19,6 +18,7 @@ from twisted.python.failure import Failure
 from hagoop.asking import FirstThatAnswers
 from hagoop.demo.kinds import Habits, Kind, UnrulyLink, make_link
 from hagoop.disk import StateLock, lock_state
+from hagoop.door.dialling import dial
 from hagoop.interfaces import IWorkerReactor
 from hagoop.options import WorkerConfig
 from hagoop.races import first_of
@@ -46,7 +46,7 @@ class Life:
     def begin(self) -> None:
         """Connect, and ask for work."""
         reactor = self.worker.reactor
-        endpoints = [clientFromString(reactor, each) for each in self.worker.config.servers]
+        endpoints = [dial(reactor, each) for each in self.worker.config.servers]
         self._client = ClientService(
             FirstThatAnswers(endpoints),
             _LinkFactory(self),

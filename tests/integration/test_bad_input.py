@@ -413,7 +413,10 @@ def test_stranger_instead_of_a_server(cluster: Cluster, answer: bytes) -> None:
     """Whatever listens there, it is no HaGoop."""
     with Listener(answer) as stranger:
         told = said(cluster.request("list", "--server", f"127.0.0.1:{stranger.port}"), UNREACHABLE)
-    ours = f"127.0.0.1:{stranger.port} does not answer as a HaGoop server"
+    ours = (
+        f"127.0.0.1:{stranger.port} does not answer as a HaGoop server; if it is one, it takes a line: "
+        "hagoop-server invite client, there"
+    )
     web = "127.0.0.1 answers as a web server, not as HaGoop; commands are on 9470"
     assert told == (web if answer.startswith(b"HTTP") else ours)
 

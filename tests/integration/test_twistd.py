@@ -174,7 +174,7 @@ def test_second_server_is_refused_in_a_sentence(folder: Folder) -> None:
     ("words", "said"),
     [
         ("hagoop-worker --slots x", "--slots: 'x' is not allowed; write a whole number from 1 to 4096"),
-        ("hagoop-server --listen 0.0.0.0:1", "without keys and TLS that needs --insecure"),
+        ("hagoop-server --host a/b", "--host: 'a/b' is not a name or an address of a machine"),
         ("hagoop-server --nonsense", "option --nonsense not recognized"),
     ],
 )

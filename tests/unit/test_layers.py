@@ -12,7 +12,7 @@ FOLDER = Path(hagoop.__file__).parent
 
 PURE = """
     errors
-    ranges wire frames keys
+    ranges wire frames keys door.join_string door.book
     runs merging
     slices cells
     jobs
@@ -31,10 +31,10 @@ PURE = """
 LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
-        answer_file answers arriving asking awake bad_file check client combining comparing containers
-        counting delivery disk docket families feeding found grants in_place incoming inputs intake
-        journal launching leased_lines links memory_spool number_inputs originals outside phases
-        piecework process programs races reading recovery reports roles rows sampling scheduler
+        answer_file answers arriving asking awake bad_file channels check client combining comparing
+        containers counting delivery disk docket door families feeding found grants in_place incoming
+        inputs intake journal launching leased_lines links memory_spool number_inputs originals outside
+        phases piecework process programs races reading recovery reports roles rows sampling scheduler
         sentences server sessions shipping showing sorting source_files spool statuses step_inputs
         stored subjects surroundings texts transfer trying tuning unpacking verdicts web workbench
         worker
@@ -46,13 +46,14 @@ LAYERS = {
 }
 """From the bottom, above the pure files; within a layer there are no cycles.
 
-A folder is in its layer as a whole; a file in it is named with it: ``demo.kinds``.
+A folder is in its layer as a whole, but for files of it that are pure; a file in it is named with it:
+``demo.kinds``.
 """
 
 PURE_IMPORTS = frozenset(
     """
-    __future__ abc attr attrs bisect collections dataclasses enum functools heapq itertools json math
-    operator re statistics string struct types typing zlib
+    __future__ abc attr attrs base64 bisect collections dataclasses enum functools hashlib heapq hmac
+    itertools json math operator re statistics string struct types typing zlib
     """.split()
 )
 EFFECTFUL_BUILTINS = frozenset(["open", "input", "print", "exec", "eval", "__import__", "breakpoint"])

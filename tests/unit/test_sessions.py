@@ -148,6 +148,7 @@ class Site:
     scheduler: Scheduler = field(init=False)
     docket: Docket = field(init=False)
     grants: Grants = field(init=False)
+    desk: Desk = field(init=False)
     factory: ServerFactory = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -167,10 +168,10 @@ class Site:
             self.scheduler.forget,
         )
         words = count(1)
-        self.grants = Grants(lambda: f"word-{next(words)}")
+        self.grants = Grants(lambda: f"word-{next(words)}", clock.seconds)
         intake = Intake(self.spool, clock, maybeDeferred, self.grants, ())
-        desk = Desk(self.scheduler, self.docket, intake, self.grants, clock, lambda: 9471)
-        self.factory = ServerFactory(desk)
+        self.desk = Desk(self.scheduler, self.docket, intake, self.grants, clock, lambda: 9471)
+        self.factory = ServerFactory(self.desk)
 
     # Connections
 

@@ -118,11 +118,7 @@ def test_server_of_a_worker_may_come_from_the_environment(monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (
-            "--listen 0.0.0.0:9470",
-            "--listen 0.0.0.0:9470 is open to the network; without keys and TLS that needs --insecure",
-        ),
-        ("--web tcp:1", "--web tcp:1 is open to the network; without keys and TLS that needs"),
+        ("--host lab/1", "--host: 'lab/1' is not a name or an address of a machine"),
         ("--listen h:x", "--listen: 'h:x' is no place to listen; write PORT, HOST:PORT, [IPV6]:PORT or"),
         ("--listen tcp:1:x=y", "--listen: 'tcp:1:x=y' is not an endpoint that can be used: "),
         ("--input-root nowhere", "--input-root: 'nowhere' is not a folder here; "),

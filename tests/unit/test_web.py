@@ -13,14 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from wires import Wires
+from zope.interface import implementer
 
 from hagoop import commands
 from hagoop.answers import Answer
+from hagoop.door.audit import Audit
+from hagoop.door.porch import Porch
 from hagoop.errors import NoSuchInput, TransferFailed, WorkerLost
-from hagoop.grants import AnswerGrant, AssignmentGrant, Grant, Grants, UploadGrant
+from hagoop.grants import GRANT_SECONDS, AnswerGrant, AssignmentGrant, Grant, Grants, UploadGrant
 from hagoop.interfaces import Arrived
 from hagoop.jobs import (
     Assignment,
@@ -92,6 +96,18 @@ def request(method: str, path: str, word: str | None, *more: str, body: bytes | 
     return "\r\n".join([*lines, "", ""]).encode() + (body or b"")
 
 
+@implementer(ITCPTransport)
+class Abortable(StringTransportWithDisconnection):
+    """One that can end at once."""
+
+    def setTcpNoDelay(self, enabled):
+        """It is none."""
+
+    def abortConnection(self):
+        """As it says."""
+        self.loseConnection()
+
+
 @define(eq=False)
 class Door:
     """A web endpoint, and where its bytes come from and go to."""
@@ -110,8 +126,9 @@ class Door:
     def __attrs_post_init__(self) -> None:
         self.spool = MemorySpool(self.clock, 100)
         words = iter(f"word-{number}" for number in range(1000))
-        self.grants = Grants(lambda: next(words))
-        self.site = ByteSite(self, self.grants, lambda: 9470)
+        self.grants = Grants(lambda: next(words), self.clock.seconds)
+        porch = Porch(self.clock, Audit(None, self.clock.seconds))
+        self.site = ByteSite(self, self.grants, lambda: 9470, porch)
         self.site.reactor = self.clock
 
     # As of ``ByteSource``
@@ -205,7 +222,7 @@ def door():
 
 def test_grant_is_good_until_it_ends():
     """The word is all that one needs; ending it twice does no harm."""
-    grants = Grants(lambda: "word")
+    grants = Grants(lambda: "word", Clock().seconds)
     grant = AnswerGrant(R1)
     assert grants.find("word") is None
     assert grants.give(grant) == "word"
@@ -213,6 +230,38 @@ def test_grant_is_good_until_it_ends():
     grants.end("word")
     grants.end("word")
     assert grants.find("word") is None
+
+
+def test_grant_expires_unless_it_is_renewed():
+    """After an hour; a word that was not used leaves nothing behind."""
+    clock, words = Clock(), iter("abc")
+    grants = Grants(lambda: next(words), clock.seconds)
+    for _ in range(2):
+        grants.give(AnswerGrant(R1), "c1")
+    clock.advance(GRANT_SECONDS - 1)
+    grants.renew("a")
+    grants.renew("nothing")
+    clock.advance(1)
+    assert (grants.find("a"), grants.find("b")) == (AnswerGrant(R1), None)
+    assert grants.given("a").secret == "c1"
+    grants.give(AnswerGrant(R1))
+    assert list(grants._given) == ["a", "c"]
+
+
+def test_what_has_begun_goes_on_when_its_grant_expires(door):
+    """Nothing new can be begun with it; when its secret is revoked it ends."""
+    answer = door.answers[R1] = Answer(door.spool, door.in_thread)
+    word = door.grants.give(AnswerGrant(R1), "c1")
+    channel, transport = door.connect(Abortable)
+    channel.dataReceived(request("GET", "answers/r1", word))
+    door.clock.advance(GRANT_SECONDS)
+    door.add(answer, b"one\n")
+    assert b"one" in transport.value()
+    assert door.ask("GET", "answers/r1", word).code == 403
+    door.site.drop({"c2"})
+    assert transport.connected
+    door.site.drop({"c1"})
+    assert not transport.connected
 
 
 # Uploads

@@ -269,7 +269,7 @@ class Server:
             self.most_runs,
         )
         self.recover()
-        grants = Grants(lambda: "word")
+        grants = Grants(lambda: "word", self.life.seconds)
         self.desk = Desk(self.scheduler, self.docket, None, grants, self.life, lambda: 0)
         self.scheduler.start()
 
