@@ -374,7 +374,7 @@ class Docket:
 
     async def cancel(self, request: RequestId) -> None:
         """Stop a request; one that has ended stays as it is."""
-        self.account(request)
+        self.account(request, None)
         await self.end(request, State.CANCELLED, "it was cancelled")
 
     async def forget(self, request: RequestId) -> None:
@@ -415,7 +415,7 @@ class Docket:
 
     # Asking
 
-    def account(self, request: str, owner: str | None = None) -> Request:
+    def account(self, request: str, owner: str | None) -> Request:
         """A request's account; an empty id means the newest.
 
         :param owner: others' requests are as if they were not there; None: all are meant.

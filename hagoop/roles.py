@@ -336,14 +336,28 @@ class ClientRole:
         return one_message(self._shown(each) for each in page)
 
     def _shown(self, account: Request) -> RequestStatus:
-        status = evolve(self.desk.docket.status(account), log="", counters=())
+        status = self.desk.docket.status(account)
         if self.desk.docket.is_of(account.id, self.owner):
-            return status
-        return evolve(status, label=OF_ANOTHER, message="", status="", answer_bytes=0, answer_digest="")
+            return evolve(status, log="", counters=())
+        # By name what is shown, so that nothing is that comes to be known later.
+        return RequestStatus(
+            id=status.id,
+            state=status.state,
+            label=OF_ANOTHER,
+            age_seconds=status.age_seconds,
+            phase=status.phase,
+            done=status.done,
+            weight=0,
+            whole=status.whole,
+            working=status.working,
+            workers=status.workers,
+            failures=0,
+            seconds_left=None,
+        )
 
     def bad_lines(self, request: str, skip: int) -> tuple[BadLine, ...]:
         """A page of the lines that a request passed over."""
-        known = self.desk.docket.account(request).bad_lines
+        known = self.account(request).bad_lines
         page = sorted(known)[max(0, skip) : max(0, skip) + BAD_LINES_PAGE]
         return one_message(known[each] for each in page)
 

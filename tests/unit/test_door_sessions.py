@@ -222,17 +222,22 @@ def test_revoked_secret_ends_its_sessions(site):
 # What a client sees
 
 
+def test_every_command_is_tried() -> None:
+    """A new one has to stand in the tables too, or nobody tries it without a secret or at another's."""
+    tried = {each for each, _ in (*OF_WORKERS, *OF_CLIENTS)}
+    assert tried == {*commands.WORKER_TO_SERVER, *commands.CLIENT_TO_SERVER} - {commands.Join}
+
+
 def test_clients_see_their_own_requests_alone(site):
     """Others' are as if they were not there, but for their line in the list."""
     one, other = site.client_of("c1"), site.client_of("c2")
     first = site.submit(one, "k", OWN)
-    for command in (commands.Status, commands.Wait, commands.Answer):
+    about_one = [(each, given) for each, given in OF_CLIENTS if "request" in given]
+    assert len(about_one) >= 6
+    for command, given in about_one:
         for request in (first, "r9"):
             with pytest.raises(UnknownRequest, match=f"there is no request '{request}'"):
-                site.call(other, command, request=request)
-    for command in (commands.CancelRequest, commands.ForgetRequest):
-        with pytest.raises(UnknownRequest):
-            site.call(other, command, request=first)
+                site.call(other, command, **{**given, "request": request})
     with pytest.raises(UnknownRequest, match="no request has been submitted"):
         site.call(other, commands.Status, request="")
     second = site.submit(other, "k2", OWN)

@@ -224,7 +224,7 @@ class World:
 
     def _compare(self, number: int, request: RequestId) -> None:
         task, server = self.scenario.tasks[number], self.server
-        status = server.docket.status(server.docket.account(request))
+        status = server.docket.status(server.docket.account(request, None))
         self.counts[status.state] += 1
         assert self.disk.ends[request] == 1
         if task.cancelled and status.state is State.CANCELLED:
