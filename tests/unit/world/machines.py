@@ -18,6 +18,7 @@ from hagoop.jobs import (
     Stop,
 )
 from hagoop.keys import Order
+from hagoop.policy import IDLE_BEAT_SECONDS
 from hagoop.runs import RunWriter
 from world.assignments import Failed, KeyWork, LineWork, MergeWork, Result, read_work
 from world.peers import Peer
@@ -157,6 +158,13 @@ class Machine:
             each.callback(None)
         self.back.clear()
         self.ask()
+        self._beat_idle(peer)
+
+    def _beat_idle(self, peer: Peer) -> None:
+        """Say from time to time that it is there, as workers do: who is silent gets no work."""
+        if self.peer is peer and not self.deaf:
+            peer.send(peer.server.scheduler.beat, peer.session, [])
+            self.life.callLater(IDLE_BEAT_SECONDS, self._beat_idle, peer)
 
     def _go_on(self, kept: list[Assignment | None]) -> None:
         pairs = list(zip(self.works.values(), kept, strict=True))
