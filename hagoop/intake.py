@@ -119,12 +119,23 @@ class Intake:
                 f"commands, environment and names of shipped files take more than {SUBMISSION_BYTES} "
                 "bytes; ship an archive, or set variables in a script"
             )
-        syncs = self._keep_programs(submission)
-        if any(each.kind == "lines" for each in submission.sources):
-            return {"numbers": _only_numbers(submission.sources), "bundles": []}, syncs
+        syncs: list[Syncable] = []
+        try:
+            self._keep_programs(submission, syncs)
+            return await self._survey_all(request, submission.sources, syncs), syncs
+        except BaseException:
+            # What was kept of programs stays for the next who names them: on disk, and closed.
+            await self.in_thread(lambda: _sync(syncs))
+            raise
+
+    async def _survey_all(
+        self, request: RequestId, sources: Sequence[Source], syncs: list[Syncable]
+    ) -> dict[str, object]:
+        if any(each.kind == "lines" for each in sources):
+            return {"numbers": _only_numbers(sources), "bundles": []}
         files: list[SourceFile] = []
         bundles: list[Place] = []
-        for source in submission.sources:
+        for source in sources:
             if source.kind == "upload":
                 found, place, sync = await self._keep_bundle(request, source.name)
                 bundles.append(place)
@@ -134,11 +145,10 @@ class Intake:
             files += found
         for each in files:
             check_packing(each.name)
-        return {**FileInputs(files).to_fact(), "bundles": wire.to_plain(bundles)}, syncs
+        return {**FileInputs(files).to_fact(), "bundles": wire.to_plain(bundles)}
 
-    def _keep_programs(self, submission: Submission) -> list[Syncable]:
+    def _keep_programs(self, submission: Submission, syncs: list[Syncable]) -> None:
         uploaded = {each.digest: name for name, each in self._uploads.items() if each is not None}
-        syncs: list[Syncable] = []
         for wanted in submission.program.files:
             if self.spool.has_blob(wanted.digest):
                 continue
@@ -146,7 +156,6 @@ class Intake:
             if arrived.digest != wanted.digest:
                 raise BadProgram(f"{wanted.path} did not arrive as it was announced; submit it again")
             syncs.append(self.spool.keep_blob(arrived))
-        return syncs
 
     async def _survey(self, source: Source) -> list[SourceFile]:
         if source.kind == "server":
@@ -185,6 +194,11 @@ def _only_numbers(sources: Sequence[Source]) -> str:
     if len(sources) > 1:
         raise BadMessage("numbers as lines stand alone: there is an INPUT beside them")
     return str(NumberInputs.parse(sources[0].name).lines)
+
+
+def _sync(kept: Sequence[Syncable]) -> None:
+    for each in kept:
+        each.sync()
 
 
 def _read_manifest(arrived: Arrived) -> list[Found]:
