@@ -1,6 +1,5 @@
 """``hagoop-request run``: its options, and what they ask for."""
 
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from hagoop.errors import BadProgram
 from hagoop.jobs import MOST_BAD_LINES, Program
 from hagoop.options import processor_count
 from hagoop.order_options import check_order, key_fields, separator
-from hagoop.shipping import check_program, files_of, find_binary, rewrite
+from hagoop.shipping import check_program, files_of, find_binary, rewrite, shipped_name
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MOST_LINES = 10**15
@@ -279,12 +278,5 @@ def _files(given: RunOptions, folder: Path) -> dict[str, Path]:
         file = folder / path
         if not file.is_file():
             raise BadProgram(f"--file {path}: there is no such file")
-        found[_shipped_name(path)] = file
+        found[shipped_name(path)] = file
     return found
-
-
-def _shipped_name(path: str) -> str:
-    """A relative path stays; any other is found under its base name."""
-    name = os.path.normpath(path)
-    return os.path.basename(name) if os.path.isabs(name) or name.startswith("..") else name
-

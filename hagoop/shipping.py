@@ -4,9 +4,10 @@ The rules for the first word, *the command*:
 
 - With a slash and relative: if it is a file of the client, it is shipped under the same
   path, ``./`` and doubled slashes aside.
-- Absolute: if it is a file of the client it is shipped under its base name and run as
-  ``./NAME``.  Software that is installed stays where it is: what lies in a folder ``bin`` or
-  ``sbin`` that has a ``lib`` beside it, as ``/usr/bin/python3`` and a venv's ``python`` do.
+- Relative with a ``..``: if it is a file of the client it is shipped under its base name and run as
+  ``./NAME``.
+- Absolute: likewise, but software that is installed stays where it is: what lies in a folder
+  ``bin`` or ``sbin`` that has a ``lib`` beside it, as ``/usr/bin/python3`` and a venv's ``python`` do.
   Such a program is no single file, and must be on the worker.
 - Bare, such as ``sort`` or ``map.py``: the client's PATH wins, because that is what the same
   words mean in the user's shell, and a file ``sort`` in the current folder is more
@@ -98,7 +99,7 @@ def files_of(cmd: str, folder: Path, search: str | None = None) -> list[tuple[st
 def rewrite(cmd: str, folder: Path, search: str | None = None) -> str:
     """CMD as a worker runs it, with the command's word naming the shipped file."""
     command = _command(cmd, folder, search)
-    if not command or not command.file or not command.raw or _is_path(command.word):
+    if not command or not command.file or not command.raw or _keeps_path(command.word):
         return cmd
     return cmd.lstrip().replace(command.raw, shlex.quote(f"./{command.name}"), 1)
 
@@ -144,9 +145,15 @@ def find_binary(path: str, folder: Path) -> tuple[str, dict[str, Path]]:
         told = f"{path} is not executable; try chmod +x {shlex.quote(path)}"
     if told:
         raise BadProgram(told)
-    name = posixpath.normpath(path)
-    name = name if _is_safe(name) else posixpath.basename(name)
+    name = shipped_name(path)
     return f"./{name}", {name: file}
+
+
+def shipped_name(path: str) -> str:
+    """Where a run finds a file of the client: under its relative path, or, if that would leave the
+    folder, under its base name."""
+    name = posixpath.normpath(path)
+    return name if _is_safe(name) else posixpath.basename(name)
 
 
 def safe_path(path: str) -> str:
@@ -194,9 +201,8 @@ def _command(cmd: str, folder: Path, search: str | None) -> _Command | None:
     if not words:
         return None
     word, raw = words[0], _raw_word(cmd, words[0])
-    name = posixpath.basename(word) if word.startswith("/") else posixpath.normpath(word)
-    file = folder / word
-    may = _is_safe(word.lstrip("/")) and (raw is not None or _is_path(word))
+    name, file = shipped_name(word), folder / word
+    may = _is_safe(name) and "\0" not in word and (raw is not None or _keeps_path(word))
     shipped = may and os.path.isfile(file) and not _stays(word, file, search)
     return _Command(raw, word, name, file if shipped else None)
 
@@ -220,8 +226,9 @@ def _is_installed(file: Path) -> bool:
     return file.parent.name in ("bin", "sbin") and (file.parent.parent / "lib").is_dir()
 
 
-def _is_path(word: str) -> bool:
-    return "/" in word and not word.startswith("/")
+def _keeps_path(word: str) -> bool:
+    """Whether a run finds it under the word by which the client does."""
+    return "/" in word and _is_safe(word)
 
 
 def _is_safe(path: str) -> bool:

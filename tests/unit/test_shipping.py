@@ -72,7 +72,7 @@ def test_words_of_the_shell_need_it(cmd):
     ("cmd", "shipped", "run"),
     [
         ("./map.py", ["map.py"], "./map.py"),
-        (".//lib/../map.py", [], ".//lib/../map.py"),
+        (".//lib/../map.py", ["map.py"], "./map.py"),
         ("./lib//names.txt x", ["lib/names.txt"], "./lib//names.txt x"),
         ("map.py stop.txt", ["map.py", "stop.txt"], "./map.py stop.txt"),
         ("  map.py x", ["map.py"], "./map.py x"),
@@ -104,6 +104,13 @@ def test_rules_for_words(folder, cmd, shipped, run):
     """What is shipped, and the command that a worker runs."""
     assert names(cmd, folder) == shipped
     assert rewrite(cmd, folder, SEARCH) == run
+
+
+def test_command_above_the_folder_travels_under_its_base_name(folder):
+    """And is run from the run's folder, like an absolute one."""
+    assert files_of("../map.py x", folder / "books", SEARCH) == [("map.py", folder / "books/../map.py")]
+    assert rewrite("../map.py x", folder / "books", SEARCH) == "./map.py x"
+    assert files_of("../books", folder / "books", SEARCH) == []
 
 
 def test_absolute_command_travels_under_its_base_name(folder):
