@@ -32,6 +32,7 @@ from hagoop.phases import NextPhase, RequestData
 from hagoop.progress import Progress
 from hagoop.requests import Request
 from hagoop.statuses import counters_of, last_phase, status_of
+from hagoop.submit_keys import Named, SubmitKeys
 
 log = Logger()
 RETRY_SECONDS = 1.0
@@ -78,8 +79,7 @@ class Docket:
     data: dict[RequestId, RequestData] = field(factory=dict)
     ended_facts: dict[RequestId, tuple[str, int]] = field(factory=dict)
     owners: dict[RequestId, str] = field(factory=dict)
-    _keys: dict[tuple[str, str], RequestId] = field(factory=dict)
-    _submitting: dict[tuple[str, str], list["Deferred[RequestId]"]] = field(factory=dict)
+    keys: SubmitKeys = field(factory=SubmitKeys)
     _walls: dict[RequestId, float] = field(factory=dict)
     _ended_walls: dict[RequestId, float] = field(factory=dict)
     _waiting: dict[RequestId, list["Deferred[None]"]] = field(factory=dict)
@@ -96,25 +96,9 @@ class Docket:
         :raises RequestError: its inputs or programs cannot be used.
         """
         named = owner, key
-        if named in self._keys:
-            return self._keys[named]
-        if named in self._submitting:
-            waiting: Deferred[RequestId] = Deferred()
-            self._submitting[named].append(waiting)
-            return await waiting
-        self._submitting[named] = []
-        try:
-            request = await self._submit(named, submission)
-        except Exception as error:
-            # Whatever it was: who sends the key again must not wait for ever.
-            for each in self._submitting.pop(named):
-                each.errback(error)
-            raise
-        for each in self._submitting.pop(named):
-            each.callback(request)
-        return request
+        return await self.keys.once(named, lambda: self._submit(named, submission))
 
-    async def _submit(self, key: tuple[str, str], submission: Submission) -> RequestId:
+    async def _submit(self, key: Named, submission: Submission) -> RequestId:
         self._number += 1
         request = RequestId(f"r{self._number}")
         try:
@@ -128,9 +112,7 @@ class Docket:
         self.begin(request)
         return request
 
-    async def _write_down(
-        self, request: RequestId, key: tuple[str, str], submission: Submission
-    ) -> Fact:
+    async def _write_down(self, request: RequestId, key: Named, submission: Submission) -> Fact:
         files, syncs = await self.inputs.survey(request, submission)
         fact: Fact = {
             "owner": key[0],
@@ -149,7 +131,7 @@ class Docket:
         self._number = max(self._number, int(request[1:]))
         # Those of the first version had no owners.
         owner = self.owners[request] = wire.from_plain(str, fact.get("owner", ""))
-        self._keys[owner, wire.from_plain(str, fact["key"])] = request
+        self.keys.keep((owner, wire.from_plain(str, fact["key"])), request)
         self._walls[request] = wall
         now = self.clock.seconds()
         self.ledger.request_submitted(request, submission, now - max(0.0, self.wall() - wall))
@@ -386,7 +368,7 @@ class Docket:
         if data is None:
             return
         self.ledger.request_forgotten(request)
-        self._keys = {key: known for key, known in self._keys.items() if known != request}
+        self.keys.forget(request)
         self._walls.pop(request)
         self.owners.pop(request)
         self._counts.pop(request)
@@ -400,7 +382,7 @@ class Docket:
 
     def _drop_programs(self) -> None:
         """Programs stay as long as a request names them, so that the same one travels once."""
-        if self._submitting:
+        if self.keys.under_way(None):
             # It may be about to name one that nobody else does.
             return
         known = [each.submission.program.files for each in self.data.values()]
@@ -440,25 +422,10 @@ class Docket:
         newest_first = reversed(self.ledger.requests.values())
         return (each for each in newest_first if self.is_of(each.id, owner))
 
-    def knows_key(self, key: str, owner: str) -> bool:
-        """Whether a request was, or is being, submitted under a key."""
-        return (owner, key) in self._keys or (owner, key) in self._submitting
-
-    def submitting(self, owner: str) -> int:
-        """How many requests of an owner are being written down."""
-        return sum(each == owner for each, _ in self._submitting)
-
     def names_program(self, owner: str, digest: str) -> bool:
         """Whether a request of an owner ships a file of this digest."""
         files = (self.data[each.id].submission.program.files for each in self.owned(owner))
         return any(file.digest == digest for shipped in files for file in shipped)
-
-    def kept_bytes(self, owner: str) -> int:
-        """How much the spool keeps for an owner's requests."""
-        found = [self.data[each.id] for each in self.owned(owner) if each.id in self.data]
-        shelves = {shelf for each in found for shelf in (each.answer_shelf, each.runs_shelf)}
-        programs = {file.digest: file.size for each in found for file in each.submission.program.files}
-        return sum(self.spool.size_of(each) for each in shelves) + sum(programs.values())
 
     def ended(self, request: RequestId) -> "Deferred[None]":
         """Fires when a request has ended."""

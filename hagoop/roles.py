@@ -263,7 +263,7 @@ class ClientRole:
     async def submit(self, key: str, submission: Submission) -> RequestId:
         """Submit what it has brought, as far as it may."""
         owner = self.owner or ""
-        if self.desk.docket.knows_key(key, owner):
+        if self.desk.docket.keys.knows((owner, key)):
             return await self.desk.docket.submit(key, submission, owner)
         self._check(submission)
         request = await self.desk.docket.submit(key, submission, owner)

@@ -30,7 +30,7 @@ class Quotas:
         if owner is None or secret is None:
             return
         running = sum(each.state is State.RUNNING for each in self.docket.owned(owner))
-        if running + self.docket.submitting(owner) >= secret.running:
+        if running + self.docket.keys.under_way(owner) >= secret.running:
             raise QuotaMet(
                 f"{secret.running} requests of this client run, as many as its secret {owner} allows; "
                 "wait until one has ended, or cancel one: hagoop-request cancel"
@@ -51,7 +51,7 @@ class Quotas:
         """
         if owner is None:
             return None
-        kept = self.docket.kept_bytes(owner) + self._brings(owner)
+        kept = self._kept_bytes(owner) + self._brings(owner)
         most = self.most_bytes(owner)
         if kept + max(size, 1) > most:
             raise QuotaMet(
@@ -59,6 +59,14 @@ class Quotas:
                 f"allows are kept; {FREE_UP}"
             )
         return most - kept
+
+    def _kept_bytes(self, owner: str) -> int:
+        """How much the spool keeps for an owner's requests."""
+        docket = self.docket
+        found = [docket.data[each.id] for each in docket.owned(owner) if each.id in docket.data]
+        shelves = {shelf for each in found for shelf in (each.answer_shelf, each.runs_shelf)}
+        programs = {file.digest: file.size for each in found for file in each.submission.program.files}
+        return sum(docket.spool.size_of(each) for each in shelves) + sum(programs.values())
 
     def _brings(self, owner: str) -> int:
         return sum(self.intake.size_of(each) for each in self._bringing.get(owner, ()))
@@ -79,7 +87,7 @@ class Quotas:
         """Fail what runs of a client for whom too much is kept: what its programs print counts too."""
         running = [each for each in self.docket.ledger.requests.values() if each.state is State.RUNNING]
         for owner in {self.docket.owners[each.id] for each in running} - {""}:
-            kept, most = self.docket.kept_bytes(owner), self.most_bytes(owner)
+            kept, most = self._kept_bytes(owner), self.most_bytes(owner)
             if kept > most:
                 request = next(each for each in self.docket.owned(owner) if each.state is State.RUNNING)
                 log.info("{request} passes the quota of {owner}", request=request.id, owner=owner)

@@ -36,8 +36,8 @@ LAYERS = {
         inputs intake journal launching leased_lines links memory_spool number_inputs originals outside
         phases piecework process programs races reading recovery reports roles rows sampling scheduler
         sentences server sessions shipping showing sorting source_files spool statuses step_inputs
-        stored subjects surroundings texts transfer trying tuning unpacking verdicts web workbench
-        worker
+        stored subjects submit_keys surroundings texts transfer trying tuning unpacking verdicts web
+        workbench worker
     """,
     "composition": """
         check_options check_script common_options demo following local order_options request_options
