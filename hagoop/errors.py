@@ -189,6 +189,12 @@ class ServerUnreachable(HaGoopError):
     code = "SERVER_UNREACHABLE"
 
 
+class FleetError(HaGoopError):
+    """A fleet file does not hold a fleet: the sentence says where, and what is wrong."""
+
+    code = "FLEET"
+
+
 class LedgerError(HaGoopError):
     """A bug of ours: an invariant of the ledger does not hold."""
 

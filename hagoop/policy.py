@@ -34,6 +34,8 @@ MIN_COMMIT_SECONDS = 0.02
 MIN_DEADLINE_SECONDS = 1.0
 BEAT_SECONDS = 0.25
 SILENT_BEATS = 3.5
+SILENCE_SECONDS = 30.0
+"""A session of which no byte came for so long is closed."""
 IDLE_BEAT_SECONDS = 5.0
 """The interval of Beats of a worker that has nothing to say."""
 QUIET_BEATS = 1.5

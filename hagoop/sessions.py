@@ -37,7 +37,6 @@ from hagoop.scheduler import ASKS_PER_SLOT
 log = Logger()
 T = TypeVar("T")
 JOIN_SECONDS = 10.0
-SILENCE_SECONDS = 30.0
 
 
 class ServerLink(Link):
@@ -90,10 +89,11 @@ class ServerLink(Link):
         quiet = self._desk.clock.seconds() - self._heard
         if self._role is None:
             self.drop(f"it did not join within {JOIN_SECONDS:g} s")
-        elif isinstance(self._role, WorkerRole) and quiet >= SILENCE_SECONDS:
-            self.drop(f"nothing was heard of it for {SILENCE_SECONDS:g} s")
+        elif isinstance(self._role, WorkerRole) and quiet >= policy.SILENCE_SECONDS:
+            self.drop(f"nothing was heard of it for {policy.SILENCE_SECONDS:g} s")
         else:
-            left = SILENCE_SECONDS - quiet if isinstance(self._role, WorkerRole) else SILENCE_SECONDS
+            worker = isinstance(self._role, WorkerRole)
+            left = policy.SILENCE_SECONDS - (quiet if worker else 0.0)
             self._limit = self._desk.clock.callLater(left, self._check_life)
 
     def connectionLost(self, reason: TwistedFailure = connectionDone) -> None:
