@@ -4,6 +4,7 @@ Hazards follow a Gamma-exponential model (``A`` failures in ``B`` seconds, both 
 to the fleet by empirical Bayes), so that the rate falls with time connected and rises with each loss.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import exp, expm1, inf, lgamma, log, pow
 from statistics import median
@@ -14,6 +15,8 @@ A_GRID = (0.25, 0.5, 1.0, 2.0, 4.0)
 B_GRID = tuple(2.0**n for n in range(-2, 17))
 FIT_SAMPLE = 300
 FIT_FAILURES = 3
+FEW_SECONDS = 30.0
+"""The least ``b`` while there are fewer failures than that."""
 MISS_FAILURE = 0.5
 """What a missed deadline adds to a record's failures."""
 LEAST_SECONDS = 1e-4
@@ -21,6 +24,8 @@ MOST_SECONDS = 1e7
 """Bounds of what a worker may claim to have measured: no claim may break our arithmetic."""
 UNKNOWN_START_SECONDS = 0.05
 LEAST_START_SECONDS = 0.005
+LEAST_SPEED_SPREAD = 0.2
+"""How much ln speeds are taken to differ where few are known (s0)."""
 LEAST_SPREAD = 0.5
 """How much jobs must differ in weight before start-up can be told from work."""
 
@@ -118,19 +123,27 @@ def fit_prior(records: Iterable[Record], now: float) -> Prior:
 
     Records that hold no time say nothing; with fewer than three failures in all a mild default is used.
     """
-    pairs = [(each.failures, each.seconds_at(now)) for each in records][-FIT_SAMPLE:]
+    pairs = [(each.failures, each.seconds_at(now)) for each in list(records)[-FIT_SAMPLE:]]
     failures = sum(f for f, _ in pairs)
     if failures < FIT_FAILURES:
-        return Prior(0.5, max(30.0, 0.5 * sum(x for _, x in pairs) / (failures + 0.5)))
-    return max(
-        (Prior(a, b) for a in A_GRID for b in B_GRID), key=lambda prior: _likelihood(prior, pairs)
-    )
+        return Prior(0.5, max(FEW_SECONDS, 0.5 * sum(x for _, x in pairs) / (failures + 0.5)))
+    return _likeliest(pairs)
 
 
-def _likelihood(prior: Prior, pairs: Sequence[tuple[float, float]]) -> float:
-    a, b = prior.a, prior.b
-    constant = a * log(b) - lgamma(a)
-    return sum(lgamma(a + f) + constant - (a + f) * log(b + x) for f, x in pairs)
+def _likeliest(pairs: Sequence[tuple[float, float]]) -> Prior:
+    """The grid point of the greatest ln likelihood, whose sums are taken once for each ``a`` or ``b``."""
+    counted = Counter(f for f, _ in pairs)
+    gammas = {a: sum(n * (lgamma(a + f) - lgamma(a)) for f, n in counted.items()) for a in A_GRID}
+    best, found = -inf, Prior()
+    for b in B_GRID:
+        logs = [log(b + x) for _, x in pairs]
+        plain = len(pairs) * log(b) - sum(logs)
+        weighted = sum(f * each for (f, _), each in zip(pairs, logs, strict=True))
+        for a in A_GRID:
+            likelihood = gammas[a] + a * plain - weighted
+            if likelihood > best:
+                best, found = likelihood, Prior(a, b)
+    return found
 
 
 @define
@@ -199,10 +212,33 @@ class Pace:
         return self.start.estimate
 
 
-def typical_speed(paces: Iterable[tuple[Pace, Record]], fallback: float) -> float:
-    """The speed of an average worker: the median, each freed of what its worker is known for."""
-    known = [log(pace.speed) - record.relative for pace, record in paces if pace.speed]
-    return exp(median(known)) if known else fallback
+@frozen
+class Usual:
+    """What is usual for a program on this fleet.
+
+    :ivar known: of how many workers this is seen.
+    :ivar speed: of an average worker, each freed of what it is known for.
+    :ivar low: of one whom nobody knows: one spread below.
+    :ivar start_seconds: to start the program.
+    """
+
+    known: int = 0
+    speed: float = 0.0
+    low: float = 0.0
+    start_seconds: float = UNKNOWN_START_SECONDS
+
+
+def usual_of(paces: Iterable[tuple[Pace, Record]]) -> Usual:
+    """What the paces of some workers have in common: medians, and the spread of the middle two thirds."""
+    known = [(pace, record) for pace, record in paces if pace.speed]
+    if not known:
+        return Usual()
+    speeds = sorted(log(pace.speed or 1.0) - record.relative for pace, record in known)
+    start = median(pace.start_seconds for pace, _ in known)
+    middle, last = median(speeds), len(speeds) - 1
+    spread = (speeds[round(0.84 * last)] - speeds[round(0.16 * last)]) / 2
+    low = middle - max(LEAST_SPEED_SPREAD, spread)
+    return Usual(len(known), exp(middle), exp(low), start)
 
 
 @define

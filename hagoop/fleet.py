@@ -1,13 +1,14 @@
 """The workers: who is connected, what each has earned, how fast each is believed to be."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterator
 from math import exp, inf, log
 
 from attrs import define, field
 
 from hagoop import policy
 from hagoop.errors import LedgerError
-from hagoop.experience import Pace, Prior, Record, fit_prior, typical_speed
+from hagoop.experience import Pace, Prior, Record, Usual, fit_prior, usual_of
 from hagoop.jobs import Finished, Phase, RequestId, SessionId, WorkerId
 from hagoop.leases import Lease, Session
 from hagoop.progress import Progress
@@ -15,15 +16,21 @@ from hagoop.requests import Request
 from hagoop.standing import Standing
 
 REFIT_SECONDS = 10.0
+REFIT_FACTOR = 1.25
+REFIT_FAILURES = 3
+"""The prior is fitted anew when failures have grown by a quarter and so many, too."""
 SUPPLY_SECONDS = 0.1
 SUPPLY_SECONDS_EACH = 5e-5
-"""How long the sum over all workers' speeds is good for: at most, and for each worker in it.
+"""How long what is taken over all workers is good for: at most, and for each worker in it.
 
 Speeds grow a hundredfold within a tenth of a second when a phase begins: beside an old sum one worker's
 share would be all there is.
 """
+USUAL_COMMITS = 0.25
+"""What is usual is taken anew after so many commits for each worker of which it was seen."""
 RELATIVE_SHARE = 0.1
 """How much one commit says about a worker's speed in general."""
+PhaseKey = tuple[RequestId, Phase, int]
 
 
 @define(eq=False)
@@ -34,25 +41,31 @@ class Fleet:
     sessions: dict[SessionId, Session] = field(factory=dict)
     prior: Prior = field(factory=Prior)
     standings: dict[WorkerId, Standing] = field(factory=dict)
+    failures: int = 0
+    _live: dict[WorkerId, Session] = field(factory=dict)
     _fitted: float = -inf
-    _supplies: dict[tuple[RequestId, Phase, int], tuple[float, float]] = field(factory=dict)
+    _refit_at: float = REFIT_FAILURES
+    _supplies: dict[PhaseKey, tuple[float, float, float]] = field(factory=dict)
+    _usual: dict[tuple[RequestId, Phase], Usual] = field(factory=dict)
+    _learned: Counter[tuple[RequestId, Phase]] = field(factory=Counter)
 
     def live_session(self, worker: WorkerId) -> Session | None:
         """The session that holds an identity now."""
-        return next((each for each in self.sessions.values() if each.worker == worker), None)
+        return self._live.get(worker)
 
     def joined(self, session: Session, now: float) -> None:
         """A session begins; its identity must not have another."""
-        if self.live_session(session.worker):
+        if session.worker in self._live:
             raise LedgerError(f"{session.worker} has a session")
-        self.sessions[session.id] = session
+        self.sessions[session.id] = self._live[session.worker] = session
         self.records.setdefault(session.worker, Record()).joined(now)
         self._supplies.clear()
 
     def ended(self, session: Session, now: float, *, failed: bool) -> None:
         """A session is over, and its leases are released."""
-        del self.sessions[session.id]
+        del self.sessions[session.id], self._live[session.worker]
         self.records[session.worker].left(now, failed=failed)
+        self.failures += failed
         self._supplies.clear()
 
     @property
@@ -104,14 +117,15 @@ class Fleet:
         """The identities of all sessions."""
         return [each.worker for each in self.sessions.values()]
 
-    def at_hand(self, now: float) -> list[WorkerId]:
+    def is_quiet(self, session: Session, now: float) -> bool:
+        """Whether what it would be given might wait for its end: it may be gone without a word."""
+        return now - session.heard > policy.quiet_seconds(len(self.sessions))
+
+    def at_hand(self, now: float) -> Iterator[WorkerId]:
         """The identities of sessions that may be expected to take work, soon or when theirs is done."""
-        quiet = policy.quiet_seconds(len(self.sessions))
-        return [
-            each.worker
-            for each in self.sessions.values()
-            if not each.stalled and not each.leaving and now - each.heard <= quiet
-        ]
+        for each in self.sessions.values():
+            if not each.stalled and not each.leaving and not self.is_quiet(each, now):
+                yield each.worker
 
     @property
     def idle(self) -> list[Session]:
@@ -132,19 +146,35 @@ class Fleet:
         pace = request.pace(session.worker, phase)
         if pace.speed is not None:
             return pace.speed
-        usual = typical_speed(self._paces(request, phase), policy.GUESSED_SPEED[phase])
-        return usual * exp(self.records[session.worker].relative)
+        known = self._usual.get((request.id, phase))
+        if known is None:
+            return policy.GUESSED_SPEED[phase]
+        record = self.records[session.worker]
+        return known.speed * exp(record.relative) if record.committed else known.low
+
+    def is_proven(self, session: Session, request: Request, phase: Phase) -> bool:
+        """Whether it has committed anything of a phase, and is not doubtful since."""
+        return request.pace(session.worker, phase).speed is not None and not self.is_doubtful(session)
+
+    def start_seconds(self, session: Session, request: Request, phase: Phase) -> float:
+        """What starting the program takes there: measured, else as usual."""
+        pace = request.pace(session.worker, phase)
+        known = self._usual.get((request.id, phase))
+        return known.start_seconds if pace.speed is None and known else pace.start_seconds
 
     def supply(self, request: Request, progress: Progress, now: float) -> policy.Supply:
         """What the policy needs to know of a phase and of all workers together."""
         phase = request.id, progress.phase, progress.round
-        good_for = min(SUPPLY_SECONDS, SUPPLY_SECONDS_EACH * len(self.sessions))
         known = self._supplies.get(phase)
-        if known is None or now - known[0] > good_for:
+        if known is None or now - known[0] > self._good_for:
             working = [each for each in self.sessions.values() if not each.stalled]
             speeds = [each.slots * self.speed(each, request, progress.phase) for each in working]
-            known = self._supplies[phase] = now, sum(speeds)
-        return policy.Supply(progress.left, known[1], len(self.sessions))
+            known = self._supplies[phase] = now, sum(speeds), progress.leased_weight
+        return policy.Supply(progress.left, known[1], len(self.sessions), known[2])
+
+    @property
+    def _good_for(self) -> float:
+        return min(SUPPLY_SECONDS, SUPPLY_SECONDS_EACH * len(self.sessions))
 
     def next_lease(
         self, session: Session, request: Request, progress: Progress, now: float
@@ -169,21 +199,36 @@ class Fleet:
         record.delivered(now)
         self.standing(session.worker).delivered()
         session.stalled = False
-        rivals = self._paces(lease.request, phase)
-        if len(rivals) > 1 and pace.speed:
-            usual = typical_speed(rivals, pace.speed)
-            record.relative += RELATIVE_SHARE * (log(pace.speed / usual) - record.relative)
+        usual = self._usual_now(lease.request, phase)
+        if usual.known > 1 and pace.speed:
+            record.relative += RELATIVE_SHARE * (log(pace.speed / usual.speed) - record.relative)
+
+    def _usual_now(self, request: Request, phase: Phase) -> Usual:
+        key = request.id, phase
+        known = self._usual.get(key)
+        self._learned[key] += 1
+        if known is None or self._learned[key] >= USUAL_COMMITS * known.known:
+            known = self._usual[key] = usual_of(self._paces(request, phase))
+            self._learned[key] = 0
+        return known
+
+    def _paces(self, request: Request, phase: Phase) -> Iterator[tuple[Pace, Record]]:
+        return (
+            (pace, self.records[worker])
+            for (kind, worker), pace in request.paces.items()
+            if kind is phase
+        )
+
+    def forget(self, request: RequestId) -> None:
+        """What is known of a request's program is not needed any more."""
+        self._usual = {key: each for key, each in self._usual.items() if key[0] != request}
+        for key in [each for each in self._learned if each[0] == request]:
+            del self._learned[key]
+        self._supplies = {key: each for key, each in self._supplies.items() if key[0] != request}
 
     def refit(self, now: float) -> None:
-        """Fit the prior to the records, now and then."""
-        if now - self._fitted >= REFIT_SECONDS:
+        """Fit the prior to the records, now and then, and when many more were lost."""
+        if now - self._fitted >= REFIT_SECONDS or self.failures >= self._refit_at:
             self._fitted = now
+            self._refit_at = REFIT_FACTOR * self.failures + REFIT_FAILURES
             self.prior = fit_prior(self.records.values(), now)
-
-    def _paces(self, request: Request, phase: Phase) -> list[tuple[Pace, Record]]:
-        known: Iterable[tuple[tuple[Phase, WorkerId], Pace]] = request.paces.items()
-        return [
-            (pace, self.records[worker])
-            for (kind, worker), pace in known
-            if kind is phase and pace.speed is not None
-        ]

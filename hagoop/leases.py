@@ -1,10 +1,18 @@
 """Who holds what: sessions, leases, and the decisions that follow from what happens to them."""
 
+from collections import deque
+from collections.abc import Sequence
+
 from attrs import define, field, frozen
 
+from hagoop import policy
 from hagoop.jobs import AssignmentId, Failure, Phase, RequestId, SessionId, WorkerId
 from hagoop.progress import Progress, Stretch
+from hagoop.ranges import Range
 from hagoop.requests import Request
+
+MARKS = 5
+"""The speed at which a lease goes on is that of its last four Beats."""
 
 
 @frozen
@@ -110,6 +118,10 @@ class Lease:
 
     :ivar moved: when a line or a commit of it was last seen.
     :ivar misses: deadlines missed by this range, whoever held it; ``own_misses``: by this lease.
+    :ivar begin: where it began.
+    :ivar marks: at its last Beats, what weight from there its programs had taken.
+    :ivar due: when its deadline is next looked at.
+    :ivar heirs: who is to have what of the end that it was asked to give back.
     :ivar asked_back: whether a ``TakeBack`` is on its way.
     :ivar stops: where its holder will stop, as it said when asked; None: at the stretch's end.
     """
@@ -124,12 +136,37 @@ class Lease:
     moved: float
     commit_seconds: float
     taken: int = -1
+    begin: int = field(init=False)
+    marks: deque[tuple[float, int]] = field(init=False)
     job_end: int = 0
     beat: float = 0.0
     misses: int = 0
     own_misses: int = 0
+    due: float = 0.0
     asked_back: bool = False
+    heirs: tuple[tuple[SessionId, Range], ...] = ()
     stops: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.begin = self.stretch.front
+        self.marks = deque([(self.leased, 0)], MARKS)
+
+    def seen(self, now: float, done: int) -> None:
+        """A Beat has said how much of it was taken."""
+        self.marks.append((now, min(done, self.progress.scale.weight(self.begin, self.stretch.end))))
+
+    def rate(self, usual: float, now: float) -> float:
+        """Weight a second that it does at present: as its last Beats tell, or less the longer it stands."""
+        (since, before), (last, done) = self.marks[0], self.marks[-1]
+        if done > before and last > since:
+            return (done - before) / (last - since)
+        return usual * policy.BEAT_SECONDS / (max(0.0, now - self.moved) + policy.BEAT_SECONDS)
+
+    @property
+    def untaken(self) -> int:
+        """Weight that its programs have not taken yet."""
+        whole = self.progress.scale.weight(self.begin, self.stretch.end)
+        return max(0, whole - self.marks[-1][1])
 
     def silent_seconds(self, now: float) -> float:
         """How long nothing has been heard of its holder."""
@@ -150,11 +187,38 @@ class Lease:
 
     def ask_back(self, end: int) -> list[TakeBack]:
         """Whether its holder will stop at ``end``; not asked twice, nor while a copy runs."""
-        end = self._edge_from(max(end, self.job_end))
+        end = self._edge_from(max(end, self.fed))
         if end >= self.stretch.end or self.asked_back or not self.is_alone:
             return []
-        self.asked_back = True
+        self.asked_back, self.heirs = True, ()
         return [TakeBack(self.session.id, self.id, end)]
+
+    def divide(self, shares: Sequence[tuple[SessionId, float]]) -> list[TakeBack]:
+        """Ask its end back for some others.
+
+        :param shares: what weight each is to have, in the order of the range.
+        """
+        scale, left = self.progress.scale, self.open_weight - sum(weight for _, weight in shares)
+        end = scale.advance(self.stretch.front, round(left))
+        asked = self.ask_back(end)
+        if not asked:
+            return []
+        self.heirs = ()
+        start, begun = asked[0].end, left
+        for session, weight in shares:
+            begun += weight
+            stop = self._edge_from(min(scale.advance(self.stretch.front, round(begun)), self.stretch.end))
+            if stop > start:
+                self.heirs += ((session, Range(start, stop)),)
+                start = stop
+        return asked
+
+    @property
+    def fed(self) -> int:
+        """Where it could end at the earliest, as far as is known: behind what its program was given."""
+        if self.progress.whole_jobs:
+            return self.job_end
+        return min(self.job_end, self.progress.scale.advance(self.begin, self.marks[-1][1]))
 
     @property
     def open_weight(self) -> int:

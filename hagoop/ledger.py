@@ -58,6 +58,8 @@ class Ledger:
     fleet: Fleet = field(factory=Fleet)
     requests: dict[RequestId, Request] = field(factory=dict)
     leases: dict[AssignmentId, Lease] = field(factory=dict)
+    waiting: dict[SessionId, int] = field(factory=dict)
+    _promised: dict[SessionId, tuple[Progress, Range]] = field(factory=dict)
     _numbers: Callable[[], int] = field(factory=lambda: count(1).__next__)
 
     # Workers
@@ -81,6 +83,8 @@ class Ledger:
         No request ends by that: departures never fail one, not even that of the last fit worker.
         """
         gone = self.fleet.sessions[session]
+        self.waiting.pop(session, None)
+        self._promised.pop(session, None)
         leases = [self.leases[each] for each in sorted(gone.leases)]
         deaths = self._deaths(gone, leases, now) if failed else []
         for each in leases:
@@ -110,6 +114,7 @@ class Ledger:
     def step_began(self, request: RequestId, step: int) -> None:
         """The request's next step, from 0; its phases follow."""
         self.requests[request].begin_step(step)
+        self.fleet.forget(request)
 
     def phase_began(
         self, request: RequestId, phase: Phase, round_: int, cumulative: Sequence[int] | None
@@ -163,8 +168,43 @@ class Ledger:
     def request_forgotten(self, request: RequestId) -> None:
         """It is gone with its answer."""
         del self.requests[request]
+        self.fleet.forget(request)
 
     # Leases
+
+    def worker_asked(self, session: SessionId, now: float) -> None:
+        """A slot of it wants work."""
+        self.waiting[session] = self.waiting.get(session, 0) + 1
+        self.fleet.sessions[session].heard = now
+
+    def ask_withdrawn(self, session: SessionId) -> None:
+        """It does not wait for an answer any more."""
+        left = self.waiting.pop(session, 0) - 1
+        if left > 0:
+            self.waiting[session] = left
+
+    def serve(self, now: float) -> list[Lease]:
+        """Lease work to those that wait for it, whoever spoke last first: it is the surest to be there."""
+        served = []
+        if self.waiting and self._has_something():
+            sessions = [self.fleet.sessions[each] for each in self.waiting]
+            for session in sorted(sessions, key=lambda each: -each.heard):
+                served += self._serve_one(session, now)
+        return served
+
+    def _has_something(self) -> bool:
+        running = (each.progress for each in self.requests.values())
+        return any(each and (each.untouched or each.wanted) for each in running)
+
+    def _serve_one(self, session: Session, now: float) -> list[Lease]:
+        served: list[Lease] = []
+        while session.id in self.waiting and not self.fleet.is_quiet(session, now):
+            lease = self.lease_next(session.id, now)
+            if lease is None:
+                break
+            self.ask_withdrawn(session.id)
+            served.append(lease)
+        return served
 
     def lease_next(self, session: SessionId, now: float) -> Lease | None:
         """What this worker should do next, if there is anything for it."""
@@ -172,6 +212,9 @@ class Ledger:
         if not self.fleet.is_ready(asking, now):
             return None
         self.fleet.refit(now)
+        promised = self._lease_promised(asking, now)
+        if promised is not None:
+            return promised
         for request in self._by_share():
             progress = request.progress
             if progress is None or asking.worker in request.unfit:
@@ -187,6 +230,16 @@ class Ledger:
     def _by_share(self) -> list[Request]:
         running = [each for each in self.requests.values() if each.state is State.RUNNING]
         return sorted(running, key=lambda each: (each.leases, each.submitted))
+
+    def _lease_promised(self, session: Session, now: float) -> Lease | None:
+        """What was taken back for this worker, if it is still free."""
+        progress, wanted = self._promised.pop(session.id, (None, None))
+        if progress is None or wanted is None or wanted not in progress.untouched:
+            return None
+        request = next((each for each in self.requests.values() if each.progress is progress), None)
+        if request is None or session.worker in request.unfit:
+            return None
+        return self._lease(session, request, progress, lambda id_: progress.lease(wanted, id_), now)
 
     def _lease_untouched(
         self, session: Session, request: Request, progress: Progress, now: float
@@ -205,10 +258,8 @@ class Ledger:
     def _cut(
         self, session: Session, request: Request, progress: Progress, weight: int, now: float
     ) -> Range | None:
-        others = self.fleet.at_hand(now)
-
         def may_have(known: Suspicion, danger: int) -> bool:
-            tried = request.refuses(session.worker, others, known.history)
+            tried = request.refuses(session.worker, self.fleet.at_hand(now), known.history)
             return not tried and known.danger <= danger
 
         for danger in range(MOST_DANGER + 1):
@@ -226,10 +277,12 @@ class Ledger:
     def _lease_copy(
         self, session: Session, request: Request, progress: Progress, now: float
     ) -> Lease | None:
-        for stretch in progress.stretches:
+        for stretch, chosen in progress.wanted.items():
+            if chosen not in (None, session.id) and chosen in self.waiting:
+                continue
             holders = [self.leases[each].session.worker for each in stretch.holders]
             history = progress.histories.get(stretch.front) or History()
-            if stretch.wants_copy and session.worker not in {*holders, *history.tried_by}:
+            if session.worker not in {*holders, *history.tried_by}:
                 return self._copy(session, request, progress, stretch, now)
         return None
 
@@ -285,7 +338,8 @@ class Ledger:
         if lease is None:
             return
         lease.beat = now
-        lease.job_end = max(lease.job_end, min(seen.job_end, lease.stretch.end))
+        lease.job_end = min(seen.job_end, lease.stretch.end)
+        lease.seen(now, seen.done)
         if seen.taken > lease.taken:
             lease.taken, lease.moved = seen.taken, now
 
@@ -389,13 +443,31 @@ class Ledger:
             return
         lease.asked_back = False
         lease.stops = lease.progress.edge_to(end)
+        self._promise(lease)
         if lease in self._heed_stops(lease.stretch):
             lease.session.stalled = False
 
+    def _promise(self, lease: Lease) -> None:
+        """Keep what it gives back for those for whom it was asked."""
+        for session, wanted in lease.heirs:
+            kept = Range(min(max(wanted.start, lease.stops or 0), wanted.end), wanted.end)
+            if len(kept):
+                self._promised[session] = lease.progress, kept
+        lease.heirs = ()
+
     def review(self, now: float) -> list[Decision]:
         """What has stalled, and what idle workers should copy or take over."""
-        tail = Tail(self.fleet, self.leases, now).review(self.requests.values())
-        return [*tail, *Shares(self.fleet, self.leases).review(self.requests.values())]
+        shares = Shares(self.fleet, self.leases).review(self.requests.values())
+        return [*self._tail(now).deadlines(), *self.help(now), *shares]
+
+    def help(self, now: float) -> list[Decision]:
+        """What those who wait for work should copy or take over of others'."""
+        return self._tail(now).help(self.requests.values()) if self.waiting else []
+
+    def _tail(self, now: float) -> Tail:
+        waiting = [self.fleet.sessions[each] for each in self.waiting]
+        idle = [each for each in waiting if each.is_free and each.id not in self._promised]
+        return Tail(self.fleet, self.leases, now, idle)
 
     def leases_of(self, request: Request) -> list[Lease]:
         """All leases of a request."""

@@ -6,6 +6,8 @@ Everything is in *weight*: lines in map, bytes in merge and reduce.
 
 from math import inf, log, sqrt
 
+from typing import Protocol
+
 from attrs import frozen
 
 from hagoop.experience import Pace, Prior, Record
@@ -31,6 +33,8 @@ LIKELY = 0.5
 COMMIT_SECONDS = 10.0
 """Upper bound of a job's intended length (tau_max)."""
 MIN_COMMIT_SECONDS = 0.02
+END_SHARES = 3
+"""A job takes such a part of what is left of the phase at most: one in hand cannot be shared at its end."""
 MIN_DEADLINE_SECONDS = 1.0
 BEAT_SECONDS = 0.25
 SILENT_BEATS = 3.5
@@ -48,7 +52,11 @@ GOING_COPIES = 2
 MOST_COPIES = 6
 """How many in all."""
 MISSES_TO_CLOSE = 3
+LOST_SECONDS = 1e6
+"""How long a job is expected to take whose holder will sooner be lost."""
 MIN_GAIN_SECONDS = 0.02
+LEAST_REVIEW_SECONDS = 0.02
+REVIEW_SECONDS_EACH = 1e-4
 JOB_SLACK = 3.0
 """How many times its expected length a job may take before it counts as stalled: a pipe hides
 which of its lines a program is at, so inside a job no shorter deadline can be just."""
@@ -81,11 +89,18 @@ class Supply:
     :ivar left: weight not leased.
     :ivar speed: of all workers that could take it together.
     :ivar workers: how many are connected.
+    :ivar leased: weight that is leased and not committed.
     """
 
     left: float
     speed: float
     workers: int
+    leased: float = 0.0
+
+    @property
+    def seconds_left(self) -> float:
+        """How long all workers together would take for what is not committed."""
+        return (self.left + self.leased) / self.speed if self.speed else inf
 
     @property
     def drain_seconds(self) -> float:
@@ -98,7 +113,8 @@ def commit_seconds(asking: Asking, supply: Supply, prior: Prior, now: float) -> 
     cost = asking.pace.overhead + asking.pace.start_seconds
     life = asking.record.expected_life(prior, now)
     low = max(4 * cost, MIN_COMMIT_SECONDS, supply.workers / MESSAGES_PER_SECOND)
-    return max(low, min(sqrt(2 * cost * life), COMMIT_SECONDS))
+    most = min(COMMIT_SECONDS, supply.seconds_left / END_SHARES)
+    return max(low, min(sqrt(2 * cost * life), most))
 
 
 def lease_seconds(asking: Asking, supply: Supply) -> float:
@@ -168,6 +184,11 @@ def beat_seconds(workers: int) -> float:
     return max(BEAT_SECONDS, workers / MESSAGES_PER_SECOND)
 
 
+def is_silent(silent_seconds: float, workers: int) -> bool:
+    """Whether Beats of a holder are missing: what it does is not known."""
+    return silent_seconds > SILENT_BEATS * beat_seconds(workers)
+
+
 def is_mute(silent_seconds: float, workers: int) -> bool:
     """Whether a holder has been silent for so long that it cannot be expected to answer."""
     return silent_seconds > MUTE_BEATS * beat_seconds(workers)
@@ -180,46 +201,69 @@ def deadline_seconds(job_weight: float, speed: float, pace: Pace, misses: int) -
     return max(MIN_DEADLINE_SECONDS, least, JOB_SLACK * expected) * 2.0 ** min(misses, 5)
 
 
-@frozen
-class Running:
-    """A lease as the tail sees it.
+class Ending(Protocol):
+    """A part of the work as the tail sees it.
 
-    :ivar uncommitted: weight from the committed front to the end.
-    :ivar beyond: weight behind the job in hand: what could be taken back.
-    :ivar seconds_left: predicted, at ``speed``.
+    :ivar movable: weight that could be taken from its end.
+    :ivar speed: weight a second of its holder; ``seconds_left``: predicted, at that speed.
     """
 
-    uncommitted: float
-    beyond: float
+    movable: float
     speed: float
     seconds_left: float
 
 
-def predict_seconds_left(
-    uncommitted: float, speed: float, since_commit: float, silent_seconds: float
-) -> float:
-    """When a lease will end, from what is *committed*: progress seen is not progress safe.
+@frozen
+class Sight:
+    """What is known of a lease that runs.
 
-    A holder that has been silent is expected to be as slow as it was silent.
+    :ivar uncommitted: weight that is not committed; ``untaken``: that its programs have not taken.
+    :ivar speed: weight a second that is usual for its holder; ``rate``: that it does at present.
+    :ivar silent_seconds: since a word of its holder; ``still_seconds``: since it came any further.
     """
-    honest = uncommitted / speed - since_commit
-    if silent_seconds > SILENT_BEATS * BEAT_SECONDS:
-        slowed = speed * BEAT_SECONDS / (silent_seconds + BEAT_SECONDS)
-        return silent_seconds + uncommitted / slowed
-    return honest if honest > 0 else since_commit
+
+    uncommitted: float
+    untaken: float
+    speed: float
+    rate: float
+    silent_seconds: float
+    still_seconds: float
 
 
-def weight_to_take_back(lease: Running, idle_speed: float, idle_start: float) -> float:
-    """How much of a lease's untouched end an idle worker should take, so that both end together."""
-    gain = max(MIN_GAIN_SECONDS, idle_start / 4)
-    shared = (lease.seconds_left - idle_start) * idle_speed * lease.speed / (idle_speed + lease.speed)
-    taken = min(shared, lease.beyond)
-    if taken < 1 or lease.seconds_left - (idle_start + taken / idle_speed) <= gain:
+def predict_seconds_left(seen: Sight, workers: int) -> float:
+    """When a lease will end.
+
+    Of one that answers from what it has taken; of one that has been silent from what is *committed*:
+    progress seen is not progress safe; and it is expected to be as slow as it was silent.  All taken
+    and nothing committed: as long again as it has lasted.
+    """
+    beat = beat_seconds(workers)
+    if is_silent(seen.silent_seconds, workers):
+        slowed = seen.speed * beat / (seen.silent_seconds + beat)
+        return seen.silent_seconds + seen.uncommitted / slowed
+    left = seen.untaken / seen.rate - min(seen.still_seconds, beat)
+    return left if left > 0 else max(seen.still_seconds, MIN_GAIN_SECONDS)
+
+
+def least_gain(idle_start: float) -> float:
+    """What must be won for an idle worker to be sent to help."""
+    return max(MIN_GAIN_SECONDS, idle_start / 4)
+
+
+def weight_to_take_back(part: Ending, idle_speed: float, idle_start: float) -> float:
+    """How much of the untouched end an idle worker should take, so that both end together."""
+    shared = (part.seconds_left - idle_start) * idle_speed * part.speed / (idle_speed + part.speed)
+    taken = float(int(min(shared, part.movable)))
+    if taken < 1 or part.seconds_left - (idle_start + taken / idle_speed) <= least_gain(idle_start):
         return 0.0
     return taken
 
 
-def is_worth_copying(lease: Running, idle_speed: float, idle_start: float) -> bool:
+def is_worth_copying(uncommitted: float, seconds_left: float, speed: float, start: float) -> bool:
     """Whether an idle worker would finish the uncommitted rest well before its holder."""
-    gain = max(MIN_GAIN_SECONDS, idle_start / 4)
-    return idle_start + lease.uncommitted / idle_speed < lease.seconds_left - gain
+    return start + uncommitted / speed < seconds_left - least_gain(start)
+
+
+def review_seconds(workers: int) -> float:
+    """How often the tail is looked at: its cost grows with the fleet."""
+    return min(BEAT_SECONDS, max(LEAST_REVIEW_SECONDS, workers * REVIEW_SECONDS_EACH))

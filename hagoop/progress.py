@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from attrs import define, field, frozen
 
 from hagoop.errors import LedgerError
-from hagoop.jobs import AssignmentId, Output, Phase
+from hagoop.jobs import AssignmentId, Output, Phase, SessionId
 from hagoop.ranges import Range, RangeSet
 from hagoop.suspicion import Histories, History, Suspicion
 
@@ -47,7 +47,6 @@ class Stretch:
     front: int
     end: int
     holders: list[AssignmentId] = field(factory=list)
-    wants_copy: bool = False
 
     @property
     def open(self) -> Range:
@@ -64,6 +63,8 @@ class Progress:
     :ivar breaks: positions at which a file begins.
     :ivar most_pieces: how many files one assignment may touch.
     :ivar whole_jobs: whether a job cannot be cut: in map it is a whole file, in reduce all keys.
+    :ivar stretches: what is leased, oldest first.
+    :ivar wanted: of which of them a copy is wanted, and by whom it should be made, if that is known.
     :ivar pending: commits accepted whose bytes are not on disk yet.
     """
 
@@ -76,10 +77,11 @@ class Progress:
     breaks: Sequence[int] = ()
     most_pieces: int = MOST_PIECES
     whole_jobs: bool = False
+    wanted: dict[Stretch, SessionId | None] = field(factory=dict)
     pending: int = 0
     untouched: RangeSet = field(factory=RangeSet)
     committed: RangeSet = field(factory=RangeSet)
-    stretches: list[Stretch] = field(factory=list)
+    stretches: dict[Stretch, None] = field(factory=dict)
     outputs: dict[int, Output] = field(factory=dict)
     histories: Histories = field(factory=Histories)
 
@@ -104,8 +106,17 @@ class Progress:
     @property
     def left(self) -> int:
         """Weight not leased; what is not counted yet is estimated."""
-        known = sum(self.scale.weight(each.start, each.end) for each in self.untouched)
-        return known + self.estimate - self.total
+        return self._weight_of(self.untouched) + self.estimate - self.total
+
+    def _weight_of(self, ranges: RangeSet) -> int:
+        if self.scale.cumulative is None:
+            return ranges.size
+        return sum(self.scale.weight(each.start, each.end) for each in ranges)
+
+    @property
+    def leased_weight(self) -> int:
+        """Weight that is leased and not committed."""
+        return sum(self.scale.weight(each.front, each.end) for each in self.stretches)
 
     @property
     def weight(self) -> int:
@@ -115,7 +126,7 @@ class Progress:
     @property
     def weight_committed(self) -> int:
         """Weight that is done."""
-        return sum(self.scale.weight(each.start, each.end) for each in self.committed)
+        return self._weight_of(self.committed)
 
     def cut(self, weight: int, allows: Callable[[Suspicion], bool]) -> Range | None:
         """An untouched range of about ``weight``, lowest first, its head one that is allowed.
@@ -190,19 +201,23 @@ class Progress:
         """Take a range out of the pool."""
         self.untouched.take(wanted)
         stretch = Stretch(wanted.start, wanted.end, [holder])
-        self.stretches.append(stretch)
+        self.stretches[stretch] = None
         return stretch
 
     def copy(self, stretch: Stretch, holder: AssignmentId) -> None:
         """Lease a stretch once more."""
         stretch.holders.append(holder)
-        stretch.wants_copy = False
+        self.wanted.pop(stretch, None)
+
+    def want_copy(self, stretch: Stretch, of: SessionId | None = None) -> None:
+        """A stretch should be leased once more."""
+        self.wanted[stretch] = of
 
     def release(self, stretch: Stretch, holder: AssignmentId) -> None:
         """A holder is gone; the last one's open part goes back to the pool."""
         stretch.holders.remove(holder)
         if not stretch.holders and stretch in self.stretches:
-            self.stretches.remove(stretch)
+            self._drop(stretch)
             self.untouched.add(stretch.open)
 
     def shorten(self, stretch: Stretch, end: int) -> None:
@@ -260,7 +275,11 @@ class Progress:
 
     def _close(self, stretch: Stretch) -> None:
         if stretch.front == stretch.end:
-            self.stretches.remove(stretch)
+            self._drop(stretch)
+
+    def _drop(self, stretch: Stretch) -> None:
+        del self.stretches[stretch]
+        self.wanted.pop(stretch, None)
 
     def check(self) -> None:
         """Raise ``LedgerError`` unless every position is in exactly one place."""

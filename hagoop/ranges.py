@@ -39,9 +39,12 @@ class RangeSet:
 
     Adding what is there, or taking what is not, is an error of the caller and raises
     ``ValueError``: a position has exactly one owner.
+
+    :ivar size: how many positions it holds.
     """
 
     _ranges: list[Range] = field(factory=list)
+    size: int = field(default=0, init=False)
 
     @classmethod
     def of(cls, ranges: Iterable[Range]) -> "RangeSet":
@@ -59,11 +62,6 @@ class RangeSet:
     def __contains__(self, wanted: Range) -> bool:
         found = self._find(wanted.start)
         return not len(wanted) or (found < len(self._ranges) and wanted in self._ranges[found])
-
-    @property
-    def size(self) -> int:
-        """How many positions the set holds."""
-        return sum(len(each) for each in self._ranges)
 
     @property
     def first(self) -> Range:
@@ -87,6 +85,7 @@ class RangeSet:
             return
         if self.meets(new):
             raise ValueError(f"{new} is in the set already")
+        self.size += len(new)
         at = self._find(new.start)
         if at < len(self._ranges) and self._ranges[at].start == new.end:
             new = Range(new.start, self._ranges.pop(at).end)
@@ -101,6 +100,7 @@ class RangeSet:
             return
         if gone not in self:
             raise ValueError(f"{gone} is not in the set")
+        self.size -= len(gone)
         at = self._find(gone.start)
         held = self._ranges.pop(at)
         rest = [Range(held.start, gone.start), Range(gone.end, held.end)]

@@ -5,32 +5,38 @@ the rest; only the third miss closes the session, and only while a copy runs.  O
 nothing can be asked: what lies behind its job is free when it misses a deadline or others are idle.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from operator import itemgetter
 
 from attrs import frozen
 
 from hagoop import policy
 from hagoop.fleet import Fleet
-from hagoop.jobs import AssignmentId
+from hagoop.jobs import AssignmentId, WorkerId
 from hagoop.leases import Close, Decision, Lease, Session
 from hagoop.progress import Progress, Stretch
 from hagoop.requests import Request
+from hagoop.splitting import Helper, Plan, Running, plan_tail
 
 
 @frozen
 class Tail:
-    """The review of all leases at one moment."""
+    """The review of all leases at one moment.
+
+    :param idle: sessions that wait for work and hold none.
+    """
 
     fleet: Fleet
     leases: Mapping[AssignmentId, Lease]
     now: float
+    idle: Collection[Session] = ()
 
-    def review(self, requests: Iterable[Request]) -> list[Decision]:
-        """All decisions that are due."""
-        decisions = [made for lease in list(self.leases.values()) for made in self._deadline(lease)]
-        for request in requests:
-            if request.progress is not None and not request.progress.untouched:
-                decisions += self._help_one(request, request.progress)
+    # Deadlines
+
+    def deadlines(self) -> list[Decision]:
+        """What follows from those that have passed."""
+        late = [each for each in self.leases.values() if self.now > each.due]
+        decisions = [made for lease in late for made in self._deadline(lease)]
         # A session may have several leases that are late, and is closed once.
         return list(dict.fromkeys(decisions))
 
@@ -41,87 +47,158 @@ class Tail:
         phase = lease.progress.phase
         pace = lease.request.pace(lease.session.worker, phase)
         speed = self.fleet.speed(lease.session, lease.request, phase)
-        mute = policy.is_mute(lease.silent_seconds(self.now), len(self.fleet.sessions))
+        mute = self._is_mute(lease)
         # Work that was late with others may be hard; one that is mute shows nothing of the kind.
         misses = lease.own_misses if mute else lease.misses
         limit = policy.deadline_seconds(lease.job_weight, speed, pace, misses)
         if self.now - lease.moved <= limit:
-            return []
+            return self._look_again(lease, limit)
+        return self._missed(lease, mute=mute)
+
+    def _look_again(self, lease: Lease, limit: float) -> list[Decision]:
+        """Not before it can be late; a job's end may not be known yet, and what it is may change."""
+        lease.due = min(lease.moved + limit, self.now + policy.MIN_DEADLINE_SECONDS)
+        return []
+
+    def _missed(self, lease: Lease, *, mute: bool) -> list[Decision]:
         lease.missed(self.now, travels=not mute)
         self.fleet.records[lease.session.worker].missed(self.now)
-        self._cut_if_mute(lease)
-        lease.stretch.wants_copy = self._may_have_copy(lease.stretch)
+        self._cut_if_mute(lease.stretch, lease.progress)
+        asked = lease.ask_back(lease.fed)
+        if not self._will_shrink(lease) and self._may_have_copy(lease.stretch):
+            lease.progress.want_copy(lease.stretch)
         # Only its own: a line may be heavy for everybody.
         if lease.own_misses >= policy.MISSES_TO_CLOSE and not lease.is_alone:
             self.fleet.worker_hung(lease.session, self.now)
             return [Close(lease.session.id, "it missed three deadlines and a copy runs")]
-        return [*lease.ask_back(lease.job_end)]
+        return [*asked]
+
+    def _will_shrink(self, lease: Lease) -> bool:
+        """Whether its holder answers, and has been asked for its end: what it gives up needs no copy.
+
+        Two who both go on with the same lines would make each other's jobs void.
+        """
+        return lease.asked_back and not self._is_silent(lease)
+
+    def _is_silent(self, lease: Lease) -> bool:
+        return policy.is_silent(lease.silent_seconds(self.now), len(self.fleet.sessions))
 
     def _may_have_copy(self, stretch: Stretch) -> bool:
         going = sum(not self.leases[each].session.stalled for each in stretch.holders)
         return going < policy.GOING_COPIES and len(stretch.holders) < policy.MOST_COPIES
 
+    def _is_mute(self, lease: Lease) -> bool:
+        return policy.is_mute(lease.silent_seconds(self.now), len(self.fleet.sessions))
+
     def _is_waiting(self, lease: Lease) -> bool:
         """Whether it was asked for ahead of need: its session has begun as much as it has slots."""
-        if lease.job_end:
+        if lease.job_end or len(lease.session.leases) <= 1:
             return False
-        begun = [each for each in lease.session.leases if self.leases[each].job_end]
-        return len(begun) >= lease.session.slots
+        return len(self._begun(lease.session)) >= lease.session.slots
 
-    def _help_one(self, request: Request, progress: Progress) -> list[Decision]:
-        """Give the fastest idle worker the end, or a copy, of the lease that will end last."""
-        idle = [each for each in self.fleet.idle if each.worker not in request.unfit]
-        alone = [self.leases[each.holders[0]] for each in progress.stretches if len(each.holders) == 1]
-        if not idle or not alone:
+    def _begun(self, session: Session) -> list[Lease]:
+        held = [self.leases[each] for each in session.leases]
+        return [each for each in held if each.job_end]
+
+    # The tail
+
+    def help(self, requests: Iterable[Request]) -> list[Decision]:
+        """What idle workers should take over, and which copies are wanted: none where work is left."""
+        decisions: list[Decision] = []
+        for request in requests:
+            progress = request.progress
+            if self.idle and progress is not None and not progress.untouched:
+                decisions += self._help(request, progress)
+        return decisions
+
+    def _help(self, request: Request, progress: Progress) -> list[Decision]:
+        for stretch in list(progress.stretches):
+            self._cut_if_mute(stretch, progress)
+        if progress.untouched:
             return []
-        for each in alone:
-            self._cut_if_mute(each)
-        helper = max(idle, key=lambda each: self.fleet.speed(each, request, progress.phase))
-        running = [(self._running(each), each) for each in alone]
-        for seen, lease in sorted(running, key=lambda pair: -pair[0].seconds_left):
-            decisions = self._help(seen, lease, helper)
-            if decisions or lease.stretch.wants_copy:
-                return decisions
-        return []
+        running = [self._running(each, progress) for each in progress.stretches]
+        helpers = [
+            self._helper(each, request, progress)
+            for each in self.idle
+            if each.worker not in request.unfit
+        ]
+        return [made for plan in plan_tail(running, helpers) for made in self._carry_out(plan)]
 
-    def _cut_if_mute(self, lease: Lease) -> None:
-        """Free what lies behind the job of a holder that cannot be asked.
+    def _helper(self, session: Session, request: Request, progress: Progress) -> Helper:
+        speed = self.fleet.speed(session, request, progress.phase)
+        start = self.fleet.start_seconds(session, request, progress.phase)
+        proven = self.fleet.is_proven(session, request, progress.phase)
+        return Helper(session.id, session.worker, speed, start, proven)
 
-        All who are idle share it, where a copy would be one worker's.  The job announced still counts.
+    def _carry_out(self, plan: Plan) -> list[Decision]:
+        lease = self.leases[plan.running.id]
+        if plan.copier is not None:
+            lease.progress.want_copy(lease.stretch, plan.copier.session)
+            return []
+        return [*lease.divide([(helper.session, weight) for helper, weight in plan.shares])]
+
+    def _cut_if_mute(self, stretch: Stretch, progress: Progress) -> None:
+        """Free what lies behind the jobs of holders none of whom can be asked.
+
+        All who are idle share it, where a copy would be one worker's.  What was announced still counts.
         """
-        end = lease.job_stop
-        mute = policy.is_mute(lease.silent_seconds(self.now), len(self.fleet.sessions))
-        if mute and lease.is_alone and end < lease.stretch.end:
-            lease.progress.shorten(lease.stretch, end)
+        holders = [self.leases[each] for each in stretch.holders]
+        if all(self._is_mute(each) for each in holders):
+            progress.shorten(stretch, max(each.job_stop for each in holders))
 
-    def _help(self, seen: policy.Running, lease: Lease, helper: Session) -> list[Decision]:
-        phase, progress = lease.progress.phase, lease.progress
-        speed = self.fleet.speed(helper, lease.request, phase)
-        start = lease.request.pace(helper.worker, phase).start_seconds
-        taken = int(policy.weight_to_take_back(seen, speed, start))
-        if taken:
-            end = progress.scale.advance(lease.stretch.front, lease.open_weight - taken)
-            if decisions := lease.ask_back(end):
-                return [*decisions]
-        other = helper.worker != lease.session.worker
-        if other and (policy.is_worth_copying(seen, speed, start) or self._is_likely_lost(lease)):
-            lease.stretch.wants_copy = True
-        return []
+    def _running(self, stretch: Stretch, progress: Progress) -> Running:
+        """A stretch, as the one of its holders has it that will be done first."""
+        holders = [self.leases[each] for each in stretch.holders]
+        left, lease = min(((self._seconds_left(each), each) for each in holders), key=itemgetter(0))
+        weight = lease.open_weight
+        speed = self.fleet.speed(lease.session, lease.request, progress.phase)
+        fixed = lease.asked_back or not lease.is_alone
+        beyond = 0 if fixed else max(0, min(weight - 1, lease.untaken))
+        copied = stretch in progress.wanted or len(holders) >= policy.MOST_COPIES
+        answers = any(self._will_shrink(each) for each in holders)
+        return Running(
+            lease.id,
+            weight,
+            beyond,
+            lease.rate(speed, self.now),
+            left,
+            not copied and not answers and (self._is_silent(lease) or not beyond),
+            sum(not each.session.stalled for each in holders),
+            self._barred(stretch, progress),
+        )
+
+    def _barred(self, stretch: Stretch, progress: Progress) -> frozenset[WorkerId]:
+        """Who is not to have a copy: those who hold it, and those who tried."""
+        history = progress.histories.get(stretch.front)
+        tried = history.tried_by if history else ()
+        return frozenset([*(self.leases[each].session.worker for each in stretch.holders), *tried])
 
     def _is_likely_lost(self, lease: Lease) -> bool:
         """Whether all of a job that cannot be cut will sooner be lost with its holder than end."""
         if not lease.progress.whole_jobs:
             return False
-        seconds = self._seconds_left(lease, lease.job_weight)
+        weight = lease.job_weight
+        seconds = self._predict(lease, weight, weight)
         return self.fleet.is_likely_lost(lease.session, seconds, self.now)
 
-    def _running(self, lease: Lease) -> policy.Running:
-        speed = self.fleet.speed(lease.session, lease.request, lease.progress.phase)
-        weight = lease.open_weight
-        left = self._seconds_left(lease, weight)
-        return policy.Running(weight, weight - lease.job_weight, speed, left)
+    def _seconds_left(self, lease: Lease) -> float:
+        before = 0.0
+        if self._is_waiting(lease):
+            before = min(self._own_seconds_left(each) for each in self._begun(lease.session))
+        left = before + self._own_seconds_left(lease)
+        return max(left, policy.LOST_SECONDS) if self._is_likely_lost(lease) else left
 
-    def _seconds_left(self, lease: Lease, weight: int) -> float:
+    def _own_seconds_left(self, lease: Lease) -> float:
+        return self._predict(lease, lease.open_weight, lease.untaken)
+
+    def _predict(self, lease: Lease, uncommitted: int, untaken: int) -> float:
         speed = self.fleet.speed(lease.session, lease.request, lease.progress.phase)
-        silent = lease.silent_seconds(self.now)
-        return policy.predict_seconds_left(weight, speed, self.now - lease.committed, silent)
+        seen = policy.Sight(
+            uncommitted,
+            untaken,
+            speed,
+            lease.rate(speed, self.now),
+            lease.silent_seconds(self.now),
+            self.now - lease.moved,
+        )
+        return policy.predict_seconds_left(seen, len(self.fleet.sessions))

@@ -37,11 +37,11 @@ class Job:
 
 @frozen
 class Sight:
-    """What a Beat says of one grant: where the job in hand ends, and the line its program is at."""
+    """What a Beat says of one grant: where the job in hand ends, and how many lines were taken."""
 
     id: str
     job_end: int
-    line: int
+    done: int
 
 
 class IContender(Interface):

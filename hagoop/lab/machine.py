@@ -21,6 +21,11 @@ BAD_SECONDS = 0.02
 RETURN_SECONDS = 1.0
 """When one that was closed, and whose record says that it is there, joins again."""
 MOST_UNACKNOWLEDGED = 4
+LATE = 1.25
+"""A job that has lasted so much longer than it was meant to is ended early."""
+PIPE_SECONDS = 0.05
+LEAST_PIPED, MOST_PIPED = 40, 650
+"""Lines of 100 bytes in pipes of 4 KiB and of 64 KiB."""
 
 
 @define(eq=False)
@@ -142,17 +147,17 @@ class Machine:
         left = held.end - held.at
         count = left if held.grant.whole else self.sizer.next_job(left, held.commit_seconds)
         held.job_end = held.at + count
-        self._plan(held)
-        if held.job_end >= held.end:
-            expected = self.sizer.expected_seconds(count)
-            self._later(max(0.0, expected - self.world.ask_ahead), self._ask_in_time, self.serial)
-
-    def _plan(self, held: Held) -> None:
-        """When the job in hand will have ended."""
-        now, life, work = self.world.clock.now, self.life, self.world.work
-        starts = life.start if self._cold or self.world.spawns else 0.0
+        now = self.world.clock.now
+        starts = self.life.start if self._cold or self.world.spawns else 0.0
         self._cold = False
         self._job_began, self._computes_from = now, now + starts
+        self._plan(held)
+        if not held.grant.whole:
+            self._later(starts + LATE * held.commit_seconds, self._late, held, held.job_end)
+
+    def _plan(self, held: Held) -> None:
+        """When the job in hand will have ended, and when to ask for more."""
+        life, work = self.life, self.world.work
         self._job_work = work.seconds_before(held.job_end) - work.seconds_before(held.at)
         computed = life.time_of(self._computes_from, self._job_work)
         arrived = held.fetched + (held.job_end - held.grant.start) * life.transfer
@@ -160,6 +165,41 @@ class Machine:
         ends = max(computed, arrived)
         if self.stay is not None and ends <= self.stay.ends:
             self.world.clock.at(ends, self._job_ended, self.session, self.serial)
+        if held.job_end >= held.end:
+            lasted = self.world.clock.now - self._job_began
+            expected = self.sizer.expected_seconds(held.job_end - held.at) - lasted
+            self._later(max(0.0, expected - self.world.ask_ahead), self._ask_in_time, self.serial)
+
+    def _late(self, held: Held, job_end: int) -> None:
+        """The job in hand takes longer than it was meant to: end it with what its program was fed."""
+        if self.held is not held or held.job_end != job_end:
+            return
+        lasted = self.world.clock.now - self._computes_from
+        taken = self._line(held, self.world.clock.now) - held.at
+        if taken and (held.job_end - held.at - taken) * lasted / taken < held.commit_seconds / 2:
+            return
+        self._cut(held, 0)
+
+    def _cut(self, held: Held, end: int) -> None:
+        """Feed the program of the job in hand no more than to ``end``, or what it was fed already."""
+        fed = self._line(held, self.world.clock.now) + 1 + self._piped
+        if max(fed, end) < held.job_end and not held.grant.whole and self._job_work:
+            held.job_end = max(fed, end)
+            self._plan(held)
+
+    @property
+    def _piped(self) -> int:
+        """How many lines a pipe holds: a quarter of a second's, within bounds."""
+        seconds = self.sizer.expected_seconds(1000) / 1000
+        return LEAST_PIPED if not seconds else int(max(LEAST_PIPED, min(PIPE_SECONDS / seconds, MOST_PIPED)))
+
+    def _line(self, held: Held, when: float) -> int:
+        """The line of the job in hand that its program was at."""
+        if not self._job_work:
+            return held.at
+        done = min(self.life.work_done(self._computes_from, when), self._job_work)
+        before = self.world.work.seconds_before(held.at)
+        return max(held.at, min(int(self.world.work.line_at(before + done)), held.job_end))
 
     def _ask_in_time(self, serial: int) -> None:
         if serial == self.serial:
@@ -184,10 +224,14 @@ class Machine:
         self._job_work = 0.0
         self._begin_job(held)
 
-    def acknowledged(self, commit_seconds: float, grant: str) -> None:
-        """The server has answered a commit."""
+    def acknowledged(self, accepted: bool, commit_seconds: float, grant: str) -> None:
+        """The server has answered a commit; a grant of which one did not count is dropped."""
         self._unacknowledged -= 1
         held = self.held
+        if not accepted and held is not None and held.grant.id == grant:
+            self.cancel(grant)
+            self.world.say(self, self.world.contender.returned, self.session, grant)
+            return
         if held is not None and held.grant.id == grant and commit_seconds:
             held.commit_seconds = commit_seconds
         if self._waiting and held is not None:
@@ -205,6 +249,8 @@ class Machine:
         held = self.held
         if held is None or held.grant.id != grant:
             return end
+        if end < held.job_end:
+            self._cut(held, end)
         held.end = max(min(held.end, end), held.job_end)
         return held.end
 
@@ -230,12 +276,8 @@ class Machine:
         held = self.held
         if held is None:
             return None
-        done = self.life.work_done(self._computes_from, self.world.clock.now - ago)
-        line = held.at
-        if done > 0 and self._job_work:
-            before = self.world.work.seconds_before(held.at)
-            line = int(self.world.work.line_at(before + min(done, self._job_work)))
-        return Sight(held.grant.id, held.job_end, min(line, held.job_end))
+        line = self._line(held, self.world.clock.now - ago)
+        return Sight(held.grant.id, held.job_end, line - held.grant.start)
 
     def _later(self, seconds: float, call: Callable[..., object], *args: object) -> None:
         """Do something after a while, unless the session is over by then."""

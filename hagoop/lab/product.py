@@ -33,8 +33,6 @@ class Product:
     ledger: Ledger = field(factory=Ledger)
     finished: bool = False
     beat_seconds: float = policy.BEAT_SECONDS
-    review_seconds: float = policy.BEAT_SECONDS
-    waiting: dict[int, int] = field(factory=dict)
 
     def begin(self, lines: int) -> None:
         """The request arrives; all of its lines are known."""
@@ -42,6 +40,10 @@ class Product:
         self.ledger.request_submitted(REQUEST, Submission(program, ()), self.network.now())
         self.ledger.phase_began(REQUEST, Phase.MAP, 0, None)
         self._enact(self.ledger.lines_counted(REQUEST, lines, lines, [0], whole=True))
+
+    @property
+    def review_seconds(self) -> float:
+        return policy.review_seconds(len(self.ledger.fleet.sessions))
 
     def joined(self, session: int, identity: str) -> None:
         now = self.network.now()
@@ -53,7 +55,7 @@ class Product:
         self.ledger.worker_joined(made, now)
 
     def asked(self, session: int) -> None:
-        self.waiting[session] = 1
+        self.ledger.worker_asked(SessionId(session), self.network.now())
         self._serve()
 
     def beat(self, session: int, seen: Sight | None) -> None:
@@ -61,7 +63,7 @@ class Product:
         self.ledger.fleet.sessions[SessionId(session)].heard = now
         if seen is not None:
             id_ = AssignmentId(seen.id)
-            self.ledger.line_seen(SessionId(session), Seen(id_, seen.job_end, seen.line, 0), now)
+            self.ledger.line_seen(SessionId(session), Seen(id_, seen.job_end, seen.done, 0, seen.done), now)
 
     def committed(self, session: int, job: Job) -> tuple[bool, float]:
         now, id_ = self.network.now(), AssignmentId(job.id)
@@ -87,7 +89,6 @@ class Product:
         self._serve()
 
     def closed(self, session: int, failed: bool) -> None:
-        self.waiting.pop(session, None)
         id_ = SessionId(session)
         if id_ in self.ledger.fleet.sessions:
             self._enact(self.ledger.session_ended(id_, self.network.now(), failed=failed))
@@ -98,16 +99,10 @@ class Product:
         self._serve()
 
     def _serve(self) -> None:
-        now = self.network.now()
-        sessions = self.ledger.fleet.sessions
-        for session in sorted(self.waiting, key=lambda s: -sessions[s].heard):
-            lease = self.ledger.lease_next(SessionId(session), now)
-            if lease is None:
-                continue
-            del self.waiting[session]
+        for lease in self.ledger.serve(self.network.now()):
             stretch = lease.stretch
             grant = Grant(lease.id, stretch.front, stretch.end, lease.commit_seconds)
-            self.network.grant(session, grant, copy=not lease.is_alone)
+            self.network.grant(lease.session.id, grant, copy=not lease.is_alone)
 
     def _enact(self, decisions: list[Decision]) -> None:
         for each in decisions:

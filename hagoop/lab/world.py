@@ -110,7 +110,7 @@ class World:
         accepted, seconds = self.contender.committed(session, job)
         self.tally.committed(accepted, work)
         self._tell("commit" if accepted else "late", machine, job.start, job.end)
-        self._send(session, machine.acknowledged, seconds, job.id)
+        self._send(session, machine.acknowledged, accepted, seconds, job.id)
 
     def wasted(self, work: float) -> None:
         """Computed for nothing."""

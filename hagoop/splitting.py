@@ -1,0 +1,137 @@
+"""The tail: how idle workers share what is still held by others, so that all end together.
+
+The end of what would take longest is taken by the fastest idle worker, so much that both end at the
+same time; then the same again with what is then the longest, the halves included: hundreds can share
+one stretch in one pass.  What cannot be cut is copied, where a copy would end sooner.
+"""
+
+from collections.abc import Iterable, Sequence
+from heapq import heapify, heappop, heappush
+
+from attrs import define, field, frozen
+
+from hagoop import policy
+from hagoop.jobs import AssignmentId, SessionId, WorkerId
+
+
+@frozen
+class Helper:
+    """An idle worker.
+
+    :param speed: weight a second; ``start_seconds``: until it has begun.
+    :param proven: whether it has committed anything of the kind.
+    """
+
+    session: SessionId
+    worker: WorkerId
+    speed: float
+    start_seconds: float
+    proven: bool = True
+
+
+@frozen
+class Running:
+    """A lease as the tail sees it.
+
+    :param uncommitted: weight from the committed front to the end.
+    :param beyond: weight behind the job in hand: what could be taken back.
+    :param speed: weight a second that is expected of its holder.
+    :param seconds_left: predicted, until all of it is committed.
+    :param may_be_copied: whether it may have one more holder.
+    :param holders: how many there are that have not stalled.
+    :param barred: who is not to have a copy.
+    """
+
+    id: AssignmentId
+    uncommitted: float
+    beyond: float
+    speed: float
+    seconds_left: float
+    may_be_copied: bool = True
+    holders: int = 1
+    barred: frozenset[WorkerId] = frozenset()
+
+
+@define
+class Part:
+    """A part of a lease in a plan: what its holder keeps, or what a helper is to have."""
+
+    helper: Helper | None
+    weight: float
+    movable: float
+    speed: float
+    seconds_left: float
+
+    def split(self, helper: Helper, weight: float) -> "Part":
+        """Give the end away."""
+        self.weight -= weight
+        self.movable -= weight
+        self.seconds_left -= weight / self.speed
+        seconds = helper.start_seconds + weight / helper.speed
+        return Part(helper, weight, weight, helper.speed, seconds)
+
+
+@define(eq=False)
+class Plan:
+    """What is to be done for one lease.
+
+    :ivar parts: in the order of the range, the holder's own first.
+    :ivar copier: who is to do all of it once more.
+    """
+
+    running: Running
+    parts: list[Part] = field(init=False)
+    copier: Helper | None = None
+
+    def __attrs_post_init__(self) -> None:
+        it = self.running
+        self.parts = [Part(None, it.uncommitted, it.beyond, it.speed, it.seconds_left)]
+
+    @property
+    def shares(self) -> list[tuple[Helper, float]]:
+        """What each helper is to have of the end, in the order of the range."""
+        return [(each.helper, each.weight) for each in self.parts if each.helper is not None]
+
+
+def plan_tail(running: Iterable[Running], idle: Sequence[Helper]) -> list[Plan]:
+    """Who should take over what, and who should copy what.
+
+    :param idle: each helps at most once.
+    """
+    plans = [Plan(each) for each in running]
+    heap = [(-plan.running.seconds_left, number) for number, plan in enumerate(plans)]
+    parts = [(plan, plan.parts[0]) for plan in plans]
+    heapify(heap)
+    helpers = sorted(idle, key=lambda each: (each.proven, each.speed, each.session))
+    while heap and helpers:
+        left, number = heappop(heap)
+        plan, part = parts[number]
+        helper = helpers[-1]
+        if -left <= helper.start_seconds + policy.least_gain(helper.start_seconds):
+            break
+        taken = policy.weight_to_take_back(part, helper.speed, helper.start_seconds)
+        if taken and plan.copier is None:
+            helpers.pop()
+            made = part.split(helper, taken)
+            plan.parts.insert(plan.parts.index(part) + 1, made)
+            parts.append((plan, made))
+            heappush(heap, (-part.seconds_left, number))
+            heappush(heap, (-made.seconds_left, len(parts) - 1))
+        elif part.helper is None and len(plan.parts) == 1:
+            _copy(plan, helpers)
+    return [each for each in plans if each.copier or len(each.parts) > 1]
+
+
+def _copy(plan: Plan, helpers: list[Helper]) -> None:
+    """Let the fastest who may have it copy a lease, if that ends sooner."""
+    it = plan.running
+    if not it.may_be_copied:
+        return
+    for helper in reversed(helpers):
+        if helper.worker not in it.barred:
+            if policy.is_worth_copying(
+                it.uncommitted, it.seconds_left / max(1, it.holders), helper.speed, helper.start_seconds
+            ):
+                plan.copier = helper
+                helpers.remove(helper)
+            return
