@@ -31,6 +31,11 @@ LIKELY = 0.5
 COMMIT_SECONDS = 10.0
 """Upper bound of a job's intended length (tau_max)."""
 MIN_COMMIT_SECONDS = 0.02
+TELLING_STARTS = 2.5
+"""A job should take so many starts at least, by the most that one may take.
+
+Else whoever starts slowly never does two units at a time, and nobody learns that they take no longer.
+"""
 MIN_DEADLINE_SECONDS = 1.0
 BEAT_SECONDS = 0.25
 SILENT_BEATS = 3.5
@@ -96,6 +101,7 @@ def commit_seconds(asking: Asking, supply: Supply, prior: Prior, now: float) -> 
     cost = asking.pace.overhead + asking.pace.start_seconds
     life = asking.record.expected_life(prior, now)
     low = max(4 * cost, MIN_COMMIT_SECONDS, supply.workers / MESSAGES_PER_SECOND)
+    low = max(low, TELLING_STARTS * asking.pace.start.most)
     return max(low, min(sqrt(2 * cost * life), COMMIT_SECONDS))
 
 
