@@ -1,4 +1,4 @@
-"""A line that kills the worker whose program reads it, as one does that makes a machine run out of memory."""
+"""A line that kills the worker whose program reads it, as one that fills its memory would."""
 
 import shutil
 import subprocess
@@ -68,7 +68,7 @@ def restarted(cluster: Cluster) -> int:
 
 
 def test_line_that_kills_workers_is_set_aside(cluster: Cluster) -> None:
-    """The answer covers all others; it is listed with its place, and nothing is charged to the program."""
+    """The answer covers all others; the line is listed, and nothing is charged to the program."""
     start_workers(cluster, 6)
     earn_experience(cluster)
     client = deadly(cluster, "--skip-bad-lines", "1")
