@@ -200,6 +200,11 @@ CASES = {
     ),
     "around": Case(("numbered", *AROUND, *GIVEN), pipe(FILES["numbered"], "cat", "cat")),
     "app": Case(("text", *APP), lengths, lambda it: it.counters == {"lines": 2500}),
+    "app, original": Case(
+        ("text", "--binary", "./app.py"),
+        lambda at: sort(lengths(at).replace(b"\t", b", ")),
+        lambda it: it.counters == {"lines": 2500},
+    ),
     "packed": Case(("packed", "-m", "cat", "-r", COUNT), pipe([TEXT, RAW, ENDS], "cat", COUNT)),
     "in order": Case(
         ("raw", "-m", "tr a .", "-r", "cat", "--secondary-sort", *TWO_FIELDS),
@@ -252,7 +257,7 @@ SENTENCES: dict[str, tuple[str, ...]] = {
     # Whole runs, Python, and what belongs to them
     "--reduce-whole, also -numReduceTasks 1, runs the reducer once": ("reduced whole", "not read"),
     "--map-whole runs the mapper once per file": ("mapped whole", "not read"),
-    "hagoop.app makes a script a program": ("app",),
+    "hagoop.app makes a script a program for either interface": ("app", "app, original"),
     ".gz and .bz2 are read as the text within": ("packed",),
     "--key-fields, --separator and --secondary-sort say how lines are sorted": ("in order",),
     "--then reads the answer of the step before": ("steps",),
