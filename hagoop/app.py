@@ -16,7 +16,8 @@ A program is a script that ends with ``main()`` of a class of its own::
         WordCount.main()
 
 It is run as ``python3 wordcount.py map`` and ``python3 wordcount.py reduce``.  A key ends at the first
-TAB, whatever a request says of fields and separators.  Text is
+TAB, whatever a request says of fields and separators.  Followed by FILE START END OFFSET, as
+``--binary ./wordcount.py`` has it, they take so many lines of FILE, and a key ends at ``", "``.  Text is
 UTF-8, and bytes that are not pass through unharmed.  This file needs nothing but Python, so
 it can travel with the script.
 """
@@ -25,7 +26,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BufferedIOBase
-from itertools import chain, groupby, repeat
+from itertools import chain, groupby, islice, repeat
 from operator import itemgetter
 
 Pairs = Iterable[tuple[object, object]]
@@ -33,6 +34,8 @@ Pairs = Iterable[tuple[object, object]]
 
 _BATCH_CHARACTERS = 1 << 16
 _READ_BYTES = 1 << 13
+_TAB, _COMMA = "\t", ", "
+"""What ends a key, by interface."""
 
 
 class MapReduce:
@@ -58,41 +61,47 @@ class MapReduce:
 
     @classmethod
     def main(cls, arguments: Sequence[str] | None = None) -> None:
-        """Do what the command line says, from stdin to stdout, then leave."""
+        """Do what the command line says, from stdin, or lines of a file, to stdout; then leave."""
         words = sys.argv[1:] if arguments is None else list(arguments)
         offered = [name for name in ("map", "combine", "reduce") if hasattr(cls, name)]
-        if len(words) != 1 or words[0] not in offered:
+        if not _is_call(words, offered):
             script = os.path.basename(sys.argv[0])
             _say(f"{script}: say what to do: {script} {'|'.join(offered)}")
             raise SystemExit(2)
         try:
-            cls()._run(words[0])
+            what, *place = words
+            cls()._run(what, _lines_at(*place) if place else _lines(), _COMMA if place else _TAB)
         except BrokenPipeError:
             # Nobody reads on; what is still buffered must not complain at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(1) from None
 
-    def _run(self, what: str) -> None:
-        printer = _Printer()
+    def _run(self, what: str, lines: Iterator[str], separator: str) -> None:
+        printer = _Printer(separator)
         if what == "map":
-            self._map_all(printer)
+            self._map_all(lines, printer)
         else:
-            self._fold_all(getattr(self, what), printer)
+            self._fold_all(getattr(self, what), lines, printer)
         printer.flush()
         for (group, name), amount in self._sums().items():
             _say(f"reporter:counter:{group},{name},{amount}")
 
-    def _map_all(self, printer: "_Printer") -> None:
+    def _map_all(self, lines: Iterator[str], printer: "_Printer") -> None:
         take, give = printer.take, self.map
-        for line in _lines():
+        for line in lines:
             pairs = give(line)
             if pairs is not None:
                 take(pairs)
 
-    def _fold_all(self, fold: Callable[[str, Iterator[str]], Pairs | None], printer: "_Printer") -> None:
+    def _fold_all(
+        self,
+        fold: Callable[[str, Iterator[str]], Pairs | None],
+        lines: Iterator[str],
+        printer: "_Printer",
+    ) -> None:
         # Nothing of our own is called for a line: that would cost more than most reducers.
         take, value_of = printer.take, itemgetter(2)
-        parted = map(str.partition, _lines(), repeat("\t"))
+        parted = map(str.partition, lines, repeat(printer.separator))
         for key, group in groupby(parted, key=itemgetter(0)):
             take(fold(key, map(value_of, group)) or ())
 
@@ -105,19 +114,21 @@ class MapReduce:
 class _Printer:
     """Writes pairs as lines, many at once: a call of ``write`` per line costs more than ``map``."""
 
-    def __init__(self) -> None:
+    def __init__(self, separator: str) -> None:
+        self.separator = separator
+        self._sign = "TAB" if separator == _TAB else repr(separator)
         self._lines: list[str] = []
         self._size = 0
 
     def take(self, pairs: Pairs) -> None:
-        add, size = self._lines.append, self._size
+        add, size, separator = self._lines.append, self._size, self.separator
         for key, value in pairs:
             name = key if type(key) is str else _word(key)
-            if "\t" in name:
-                raise ValueError(f"a key may hold no TAB and no newline: {name[:200]!r}")
+            if separator in name:
+                raise ValueError(f"a key may hold no {self._sign} and no newline: {name[:200]!r}")
             if type(value) is bytes:
                 value = _word(value)
-            line = f"{name}\t{value}\n" if value is not None else f"{name}\n"
+            line = f"{name}{separator}{value}\n" if value is not None else f"{name}\n"
             add(line)
             size += len(line)
             if size > _BATCH_CHARACTERS:
@@ -136,10 +147,24 @@ class _Printer:
 
     def _complain(self) -> None:
         line = next(each for each in self._lines if each.count("\n") > 1)
-        name, _, value = line[:-1].partition("\t")
+        name, _, value = line[:-1].partition(self.separator)
         if "\n" in name:
-            raise ValueError(f"a key may hold no TAB and no newline: {name[:200]!r}")
+            raise ValueError(f"a key may hold no {self._sign} and no newline: {name[:200]!r}")
         raise ValueError(f"a value may hold no newline: {value[:200]!r}, of key {name[:200]!r}")
+
+
+def _is_call(words: Sequence[str], offered: Sequence[str]) -> bool:
+    """Whether that says what to do: ``map``, or ``map FILE START END OFFSET``."""
+    is_known = len(words) in (1, 5) and words[0] in offered
+    return is_known and all(each.isascii() and each.isdigit() for each in words[2:])
+
+
+def _lines_at(path: str, start: str, end: str, offset: str) -> Iterator[str]:
+    """So many lines of a file, from a byte on."""
+    with open(path, "rb") as file:
+        file.seek(int(offset))
+        for line in islice(file, int(end) - int(start)):
+            yield _text(line.removesuffix(b"\n"))
 
 
 def _lines() -> Iterator[str]:

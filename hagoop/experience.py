@@ -28,6 +28,8 @@ LEAST_SPEED_SPREAD = 0.2
 """How much ln speeds are taken to differ where few are known (s0)."""
 LEAST_SPREAD = 0.5
 """How much jobs must differ in weight before start-up can be told from work."""
+DOUBTFUL_SPREAD = 0.05
+"""The same for a guess that is good enough to stop looking: every tenth job of one unit's is of two."""
 
 
 @frozen
@@ -173,9 +175,17 @@ class StartUp:
     @property
     def estimate(self) -> float:
         """Seconds; no job can be shorter, and while all are alike a usual value must do."""
+        return self._fitted(LEAST_SPREAD, UNKNOWN_START_SECONDS)
+
+    @property
+    def most(self) -> float:
+        """Seconds that it may take: all of the shortest job, while all are alike; 0 before any."""
+        return self._fitted(DOUBTFUL_SPREAD, self.least) if self.jobs else 0.0
+
+    def _fitted(self, least_spread: float, unknown: float) -> float:
         spread = self.inverse * self.weight - self.jobs**2
-        if spread <= LEAST_SPREAD * self.jobs**2:
-            return min(self.least, UNKNOWN_START_SECONDS)
+        if spread <= least_spread * self.jobs**2:
+            return min(self.least, unknown)
         fitted = (self.rate * self.weight - self.jobs * self.seconds) / spread
         return min(self.least, max(fitted, LEAST_START_SECONDS))
 

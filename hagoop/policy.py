@@ -35,6 +35,12 @@ COMMIT_SECONDS = 10.0
 MIN_COMMIT_SECONDS = 0.02
 END_SHARES = 3
 """A job takes such a part of what is left of the phase at most: one in hand cannot be shared at its end."""
+TELLING_STARTS = 2.5
+"""A job should take so many starts at least, by the most that one may take.
+
+Else whoever starts slowly never does two units at a time, and nobody learns that they take no longer.
+"""
+>>>>>>> contract
 MIN_DEADLINE_SECONDS = 1.0
 BEAT_SECONDS = 0.25
 SILENT_BEATS = 3.5
@@ -113,6 +119,7 @@ def commit_seconds(asking: Asking, supply: Supply, prior: Prior, now: float) -> 
     cost = asking.pace.overhead + asking.pace.start_seconds
     life = asking.record.expected_life(prior, now)
     low = max(4 * cost, MIN_COMMIT_SECONDS, supply.workers / MESSAGES_PER_SECOND)
+    low = max(low, TELLING_STARTS * asking.pace.start.most)
     most = min(COMMIT_SECONDS, supply.seconds_left / END_SHARES)
     return max(low, min(sqrt(2 * cost * life), most))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
@@ -78,11 +78,12 @@ class Scheduler:
     workers: dict[SessionId, IWorker] = field(factory=dict)
     records_changed: Callable[[WorkerId], None] = field(default=lambda _: None)
     survived: Survived = field(factory=Survived)
-    _asks: dict["Deferred[Leased]", SessionId] = field(factory=dict)
+    _asks: dict[SessionId, list["Deferred[Leased]"]] = field(factory=dict)
     _leased: dict[AssignmentId, Leased] = field(factory=dict)
     _sessions: int = 0
     _serving: bool = False
     _reviews: LoopingCall | None = None
+    _helping: IDelayedCall | None = None
 
     def start(self) -> None:
         """Review deadlines and the tail from now on."""
@@ -94,8 +95,10 @@ class Scheduler:
         """Answer no more asks."""
         if self._reviews is not None and self._reviews.running:
             self._reviews.stop()
-        for each in list(self._asks):
-            each.cancel()
+        if self._helping is not None and self._helping.active():
+            self._helping.cancel()
+        for session in list(self._asks):
+            self._end_asks(session)
 
     # Sessions
 
@@ -126,8 +129,7 @@ class Scheduler:
         decisions = self.ledger.session_ended(session.id, self.clock.seconds(), failed=failed)
         for each in gone:
             self._settle(each, WorkerLost(f"{session.name} has left"))
-        for ask in [ask for ask, asking in self._asks.items() if asking == session.id]:
-            ask.cancel()
+        self._end_asks(session.id)
         self.records_changed(session.worker)
         log.info("worker {name} left, failed: {failed}", name=session.name, failed=failed)
         self.enact(decisions)
@@ -153,15 +155,24 @@ class Scheduler:
 
     def ask(self, session: Session) -> "Deferred[Leased]":
         """A slot wants work; fires when there is some, is cancelled when the session ends."""
-        waiting: Deferred[Leased] = Deferred(self._asks.__delitem__)
-        asked = sum(each == session.id for each in self._asks.values())
-        if asked >= ASKS_PER_SLOT * session.slots:
+        waiting: Deferred[Leased] = Deferred(lambda gone: self._withdraw(session.id, gone))
+        asked = self._asks.setdefault(session.id, [])
+        if len(asked) >= ASKS_PER_SLOT * session.slots:
             waiting.errback(LimitExceeded(f"more than {ASKS_PER_SLOT} asks for each slot"))
             return waiting
-        self._asks[waiting] = session.id
-        self._hear(session)
+        asked.append(waiting)
+        self.ledger.worker_asked(session.id, self.clock.seconds())
         self._serve_soon()
         return waiting
+
+    def _withdraw(self, session: SessionId, ask: "Deferred[Leased]") -> None:
+        """An ask was cancelled."""
+        self._asks[session].remove(ask)
+        self.ledger.ask_withdrawn(session)
+
+    def _end_asks(self, session: SessionId) -> None:
+        for each in list(self._asks.pop(session, ())):
+            each.cancel()
 
     def _serve_soon(self) -> None:
         if not self._serving:
@@ -170,27 +181,34 @@ class Scheduler:
 
     def _serve(self) -> None:
         self._serving = False
-        sessions = self.ledger.fleet.sessions
-        # Whoever spoke last is the surest to be there.
-        for waiting, session in sorted(self._asks.items(), key=lambda ask: -sessions[ask[1]].heard):
-            if waiting not in self._asks or self._is_quiet(session):
-                continue
-            lease = self.ledger.lease_next(session, self.clock.seconds())
-            if lease is None:
-                continue
-            try:
-                leased = self._start_lease(lease)
-            except RequestError as error:
-                self.ledger.assignment_returned(session, lease.id)
-                self.docket.fail(lease.request.id, str(error))
-                continue
-            del self._asks[waiting]
-            waiting.callback(leased)
+        for lease in self.ledger.serve(self.clock.seconds()):
+            self._answer(lease)
+        if self._helping is None and self.ledger.waiting:
+            seconds = policy.review_seconds(len(self.workers))
+            self._helping = self.clock.callLater(seconds, self._help)
 
-    def _is_quiet(self, session: SessionId) -> bool:
-        """Whether what it would be given might wait for its end: it may be gone without a word."""
-        quiet = self.clock.seconds() - self.ledger.fleet.sessions[session].heard
-        return quiet > policy.quiet_seconds(len(self.workers))
+    def _answer(self, lease: Lease) -> None:
+        """Give a worker what it was leased."""
+        if lease.id not in self.ledger.leases:
+            return  # Its request failed since.
+        session = lease.session.id
+        waiting = self._asks[session].pop(0)
+        try:
+            leased = self._start_lease(lease)
+        except RequestError as error:
+            self.ledger.assignment_returned(session, lease.id)
+            self._asks[session].insert(0, waiting)
+            self.ledger.worker_asked(session, lease.session.heard)
+            self.docket.fail(lease.request.id, str(error))
+            return
+        waiting.callback(leased)
+
+    def _help(self) -> None:
+        """Those who wait may take over or copy what others hold."""
+        self._helping = None
+        decisions = self.ledger.help(self.clock.seconds())
+        if decisions:
+            self.enact(decisions)
 
     def _start_lease(self, lease: Lease) -> Leased:
         stretch, progress = lease.stretch, lease.progress
@@ -241,9 +259,10 @@ class Scheduler:
 
     def _hear(self, session: Session) -> None:
         """It lives; if that was in doubt, it may have work now."""
-        if self._is_quiet(session.id):
+        now = self.clock.seconds()
+        if self.ledger.fleet.is_quiet(session, now):
             self._serve_soon()
-        session.heard = self.clock.seconds()
+        session.heard = now
 
     # What jobs come to
 

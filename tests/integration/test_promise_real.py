@@ -1,4 +1,7 @@
-"""The promise, against real servers, workers and clients: answers are what a pipe gives."""
+"""The promise, against a real server, workers and clients: answers are what a pipe gives.
+
+That neither the number of workers nor their deaths change anything is in ``test_contract.py``.
+"""
 
 import os
 import random
@@ -197,34 +200,12 @@ CASES = {
     "several inputs, sorted": Case(several, "cat", "cat"),
     "names of all kinds": Case(many_files(60), "cat", "cat"),
 }
-CORE = [
-    "words of real text",
-    "rubbish",
-    "nothing, mapped only",
-    "one line without an end",
-    "one key",
-    "keys of 100 kB",
-    "keys with bytes below TAB",
-    "several lines for a key, or none",
-    "a combiner",
-    "several inputs",
-]
-"""Those that are run with one worker, and with many, too."""
 LARGE = {
     "a line of 100 MB": Case(one(b"a" * 50_000_000 + b"\t" + b"b" * 50_000_000), "cat", "cat"),
     "a line of 100 MB, mapped only": Case(one(b"a" * 100_000_000), "tr a b"),
     "2,000 files": Case(many_files(2000), "cat", KEYS),
     "2,000 files without a mapper": Case(many_files(2000), None, "cat"),
 }
-
-
-@pytest.fixture(scope="module", params=[1, 8], ids=lambda count: f"{count}-workers")
-def cluster(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cluster]:
-    """So few workers as can be, and more than processors."""
-    with running(tmp_path_factory.mktemp("promise") / "it", request.param) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -251,12 +232,6 @@ def check(cluster: Cluster, case: Case) -> None:
 def test_answer_is_what_the_pipe_gives(pair: Cluster, name: str) -> None:
     """Byte for byte."""
     check(pair, (CASES | LARGE)[name])
-
-
-@pytest.mark.parametrize("name", CORE)
-def test_number_of_workers_does_not_matter(cluster: Cluster, name: str) -> None:
-    """The same bytes from one worker and from eight."""
-    check(cluster, CASES[name])
 
 
 def test_nothing_is_left_of_what_is_forgotten(pair: Cluster) -> None:

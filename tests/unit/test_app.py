@@ -59,6 +59,18 @@ def test_reduce_gets_adjacent_equal_keys(run):
     assert run(Words, "combine", b"a\t1\na\t2\n")[0] == b"a\t3\n"
 
 
+def test_lines_of_a_file_are_taken_as_the_original_interface_has_it(tmp_path, capfdbinary):
+    """From a byte on, so many, no more; a key ends at a comma and a blank, and none may hold one."""
+    (tmp_path / "text").write_bytes(b"not this\nb a\na\xff\nnor this\n")
+    (tmp_path / "pairs").write_bytes(b"a,b, 1\na,b, 2\nb, 3")
+    Words.main(["map", str(tmp_path / "text"), "7", "9", "9"])
+    assert capfdbinary.readouterr().out == b"b, 1\na, 1\na\xff, 1\n"
+    Words.main(["reduce", str(tmp_path / "pairs"), "0", "3", "0"])
+    assert capfdbinary.readouterr().out == b"a,b, 3\nb, 3\n"
+    with pytest.raises(ValueError, match="a key may hold no ', ' and no newline: 'a, b'"):
+        pairs_of(("a, b", 1)).main(["map", str(tmp_path / "pairs"), "0", "3", "0"])
+
+
 def test_any_bytes_pass(run):
     """Invalid UTF-8, NUL, CR and odd line separators are text; the last newline may be missing."""
     odd = b"\xff\xfe\0\r\r\x0b\x0c\x1c\xc2\x85\xe2\x80\xa8 x"
@@ -163,7 +175,7 @@ def test_names_of_counters_are_checked(name):
         MapReduce().count("group", name)
 
 
-@pytest.mark.parametrize("words", [[], ["sort"], ["map", "x"], ["combine"]])
+@pytest.mark.parametrize("words", [[], ["sort"], ["map", "x"], ["map", "f", "0", "x", "0"], ["combine"]])
 def test_wrong_use_says_what_there_is(words, monkeypatch, capsys):
     """One sentence and status 2; what the class lacks is not offered."""
 

@@ -153,6 +153,21 @@ def test_start_up_stays_within_what_was_seen(jobs: list[tuple[float, float]]) ->
     for weight, seconds in jobs:
         start.observe(weight, seconds)
     assert 0 < start.estimate <= min([seconds for _, seconds in jobs], default=0.05)
+    assert 0 <= start.most <= min([seconds for _, seconds in jobs], default=0.0)
+
+
+def test_all_of_a_job_may_be_its_start_until_others_are_of_other_weights() -> None:
+    """One of two units tells; among many of one it may have been chance, and is tried again."""
+    start = StartUp()
+    assert start.most == 0.0
+    start.observe(1, 3.0)
+    start.observe(1, 3.0)
+    assert start.most == 3.0
+    start.observe(2, 6.0)
+    assert start.most < 0.01
+    for _ in range(10):
+        start.observe(1, 3.0)
+    assert start.most == 3.0
 
 
 def test_slower_job_moves_the_speed_half_way() -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hagoop import policy
-from hagoop.experience import Pace, Prior, Record, StartUp
+from hagoop.experience import JobSizer, Pace, Prior, Record, StartUp
 from hagoop.policy import Asking, Running, Supply
 
 PRIOR = Prior(0.5, 60.0)
@@ -60,6 +60,34 @@ def test_lease_is_worth_its_overhead() -> None:
     supply = Supply(left=1.0, speed=1e6, workers=1)
     assert policy.lease_seconds(asking(overhead=0.5, start=1.0), supply) == 2.0
     assert policy.lease_seconds(asking(overhead=0.01, start=1.0), supply) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("failures", [0.0, 3.0, 30.0])
+@pytest.mark.parametrize("start", [0.05, 0.5, 1.5, 5.0, 30.0])
+def test_slow_start_does_not_keep_jobs_at_one_line(start: float, failures: float) -> None:
+    """However soon the worker may be lost: a hundred thousand lines take few starts of the program."""
+    sizer, pace, left, jobs = JobSizer(), Pace(), 100_000, 0
+    while left:
+        asked = Asking(Record(failures=failures), pace, pace.speed or 100.0, 0.0)
+        lines = sizer.next_job(left, policy.commit_seconds(asked, PLENTY, PRIOR, 0.0))
+        seconds = start + 1e-5 * lines
+        sizer.observe(lines, seconds)
+        pace.observe(lines, seconds, 0.02)
+        left, jobs = left - lines, jobs + 1
+        assert jobs < 40, f"{left} lines are left"
+
+
+def test_slow_lines_are_rarely_done_in_pairs() -> None:
+    """Only to see, now and then, whether it is the start that is slow."""
+    sizer, pace = JobSizer(), Pace()
+    sizes = []
+    for _ in range(100):
+        asked = Asking(Record(), pace, pace.speed or 100.0, 0.0)
+        sizes.append(sizer.next_job(10**6, policy.commit_seconds(asked, PLENTY, PRIOR, 0.0)))
+        sizer.observe(sizes[-1], 20.0 * sizes[-1])
+        pace.observe(sizes[-1], 20.0 * sizes[-1], 0.02)
+    assert set(sizes) == {1, 2}
+    assert sizes.count(2) < 20
 
 
 def test_short_leases_are_whole_shares() -> None:
