@@ -40,7 +40,6 @@ TELLING_STARTS = 2.5
 
 Else whoever starts slowly never does two units at a time, and nobody learns that they take no longer.
 """
->>>>>>> contract
 MIN_DEADLINE_SECONDS = 1.0
 BEAT_SECONDS = 0.25
 SILENT_BEATS = 3.5

@@ -171,8 +171,9 @@ class Scheduler:
         self.ledger.ask_withdrawn(session)
 
     def _end_asks(self, session: SessionId) -> None:
-        for each in list(self._asks.pop(session, ())):
+        for each in list(self._asks.get(session, ())):
             each.cancel()
+        self._asks.pop(session, None)
 
     def _serve_soon(self) -> None:
         if not self._serving:

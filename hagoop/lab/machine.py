@@ -6,16 +6,15 @@ next, asks ahead, and answers when it is asked to stop early.
 
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Optional
+from typing import Protocol
 
 from attrs import define, field
 
 from hagoop.experience import JobSizer
-from hagoop.lab.contender import Grant, Job, Sight
+from hagoop.lab.clock import HeapClock
+from hagoop.lab.contender import Grant, IContender, Job, Sight
 from hagoop.lab.lives import Life, Stay
-
-if TYPE_CHECKING:
-    from hagoop.lab.world import World
+from hagoop.lab.work import Work
 
 BAD_SECONDS = 0.02
 RETURN_SECONDS = 1.0
@@ -26,6 +25,43 @@ LATE = 1.25
 PIPE_SECONDS = 0.05
 LEAST_PIPED, MOST_PIPED = 40, 650
 """Lines of 100 bytes in pipes of 4 KiB and of 64 KiB."""
+
+
+class Ground(Protocol):
+    """What a machine needs of the world it is in.
+
+    :ivar spawns: whether the program is started for each job; else once in a session.
+    :ivar commit_cost: seconds that a job costs besides computing.
+    :ivar ask_ahead: how long before the end of what it has it asks for more.
+    """
+
+    clock: HeapClock
+    contender: IContender
+    spawns: bool
+    ask_ahead: float
+
+    @property
+    def work(self) -> Work:
+        """What there is to compute."""
+
+    @property
+    def commit_cost(self) -> float:
+        """What a job costs besides."""
+
+    def join(self, machine: "Machine", identity: str) -> int:
+        """A session begins; its number."""
+
+    def left(self, machine: "Machine", session: int, how: str, lost: float) -> None:
+        """It is over."""
+
+    def say(self, machine: "Machine", method: Callable[..., object], *args: object) -> None:
+        """A message to the server."""
+
+    def deliver(self, machine: "Machine", job: Job, work: float) -> None:
+        """A commit."""
+
+    def wasted(self, work: float) -> None:
+        """Computed for nothing."""
 
 
 @define(eq=False)
@@ -56,7 +92,7 @@ class Machine:
 
     number: int
     life: Life
-    world: "World"
+    world: Ground
     session: int | None = None
     stay: Stay | None = None
     mute: bool = False
@@ -284,7 +320,7 @@ class Machine:
         self.world.clock.at(self.world.clock.now + seconds, self._if_still, self.session, call, args)
 
     def _if_still(
-        self, session: Optional[int], call: Callable[..., object], args: tuple[object, ...]
+        self, session: int | None, call: Callable[..., object], args: tuple[object, ...]
     ) -> None:
         if session is not None and session == self.session:
             call(*args)

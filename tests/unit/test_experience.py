@@ -1,6 +1,6 @@
 """What a worker earns: by time, loses by failing, and how its speed is learned."""
 
-from math import inf, isfinite, log
+from math import exp, inf, isfinite, log
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,7 @@ from hagoop.experience import (
     Record,
     StartUp,
     fit_prior,
-    typical_speed,
+    usual_of,
 )
 
 PRIOR = Prior(0.5, 60.0)
@@ -215,12 +215,21 @@ def test_typical_speed_is_the_median_of_equals() -> None:
     """A worker known to be twice as fast counts as half of what it did."""
     fast = Record(relative=log(2.0))
     paces = [(Pace(speed=200.0), fast), (Pace(speed=100.0), Record()), (Pace(speed=1.0), Record())]
-    assert typical_speed(paces, 7.0) == pytest.approx(100.0)
+    usual = usual_of(paces)
+    assert (usual.known, usual.speed) == (3, pytest.approx(100.0))
 
 
-def test_typical_speed_of_nobody_is_the_fallback() -> None:
-    """Who has measured nothing says nothing."""
-    assert typical_speed([(Pace(), Record())], 7.0) == 7.0
+def test_stranger_is_taken_to_be_slower_than_usual() -> None:
+    """By the spread of those that are known, or by a fifth where they are alike."""
+    alike = usual_of([(Pace(speed=100.0), Record())] * 3)
+    assert alike.low == pytest.approx(100.0 * exp(-0.2))
+    spread = usual_of([(Pace(speed=each), Record()) for each in (1.0, 10.0, 100.0)])
+    assert spread.low == pytest.approx(1.0)
+
+
+def test_nobody_tells_what_is_usual_who_has_measured_nothing() -> None:
+    """A pace without a speed says nothing."""
+    assert usual_of([(Pace(), Record())]).known == 0
 
 
 def test_first_job_is_one_line() -> None:

@@ -21,7 +21,7 @@ PURE = """
     findings
     experience progress survived
     policy requests standing
-    leases
+    leases splitting
     blame fleet
     tail shares
     ledger
@@ -40,7 +40,7 @@ LAYERS = {
         workbench worker
     """,
     "composition": """
-        check_options check_script common_options demo following local order_options request_options
+        check_options check_script common_options demo following lab local order_options request_options
         request_script run_options server_tap simulate step_options worker_tap
     """,
 }

@@ -274,7 +274,7 @@ def test_lines_already_counted_do_not_change() -> None:
 def test_position_in_two_places_is_our_bug() -> None:
     """An overlap is told with its phase."""
     progress = counted(10)
-    progress.stretches.append(Stretch(3, 5, [ONE]))
+    progress.stretches[Stretch(3, 5, [ONE])] = None
     with pytest.raises(LedgerError, match=r"map: .* is in the set already"):
         progress.check()
 
