@@ -113,7 +113,8 @@ def read_recording(lines: Iterable[str]) -> Recording:
     lives = [_told(number, _life, _row(number, row)) for number, row in enumerate(rows, 2) if row.strip()]
     if not lives:
         raise FleetError("it has no machines")
-    return _told(1, lambda row: _recording(row, lives), header)
+    recording: Recording = _told(1, lambda row: _recording(row, lives), header)
+    return recording
 
 
 def _row(number: int, text: str) -> Any:

@@ -1,0 +1,99 @@
+"""``hagoop-simulate``: the server's scheduler against fleets that come and go, in virtual time."""
+
+import gzip
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from twisted.python.usage import UsageError
+
+from hagoop.errors import HaGoopError
+from hagoop.lab import scores
+from hagoop.lab.ablation import messages_per_second, product_without
+from hagoop.lab.finding import find
+from hagoop.lab.lives import Recording
+from hagoop.lab.trial import Outcome, try_out
+from hagoop.lab.writing import recording_lines
+from hagoop.simulate_options import Options, Simulation
+
+DONE, NOT_ENDED, USAGE, INTERRUPTED = 0, 1, 2, 130
+PLAIN_WIDTH = 200
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The script; its exit status is 1 if a request did not end."""
+    options = Options()
+    try:
+        options.parseOptions(sys.argv[1:] if argv is None else list(argv))
+        simulation = options.simulation
+        with messages_per_second(simulation.messages):
+            return _compare(simulation) if simulation.compares else _simulate(simulation)
+    except (UsageError, HaGoopError) as error:
+        print(error, file=sys.stderr)
+        return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _simulate(simulation: Simulation) -> int:
+    outcomes = [_try(each, simulation) for each in _recordings(simulation)]
+    if simulation.json:
+        _print_json([scores.as_object(each) for each in outcomes])
+    else:
+        _print_table(scores.scores(outcomes))
+    return DONE if all(each.tally.finished for each in outcomes) else NOT_ENDED
+
+
+def _try(recording: Recording, simulation: Simulation) -> Outcome:
+    _say(simulation, recording, "")
+    return try_out(recording, product_without(simulation.without), spawns=simulation.spawns)
+
+
+def _recordings(simulation: Simulation) -> Iterator[Recording]:
+    for name in simulation.fleets:
+        recording = find(name, simulation.drawing)
+        if simulation.write is not None:
+            _write(simulation.write, recording)
+        yield recording
+
+
+def _write(path: Path, recording: Recording) -> None:
+    data = "".join(recording_lines(recording)).encode()
+    try:
+        path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    except OSError as error:
+        raise UsageError(f"--write: {error}") from error
+
+
+def _compare(simulation: Simulation) -> int:
+    return DONE
+
+
+def _say(simulation: Simulation, recording: Recording, scheduler: str) -> None:
+    """What goes on, for people who wait."""
+    if not simulation.quiet and sys.stderr.isatty():
+        print(f"{recording.fleet}-{recording.seed} {scheduler}...", file=sys.stderr, flush=True)
+
+
+def _print_json(found: Sequence[object]) -> None:
+    print(json.dumps(found[0] if len(found) == 1 else found))
+
+
+def _print_table(table: scores.Table) -> None:
+    # Starting must not wait for it.
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=box.SIMPLE)
+    for number, head in enumerate(table.heads):
+        shown.add_column(head, justify="right" if number else "left")
+    for row in table.rows:
+        shown.add_row(*(Text(each) for each in row))
+    Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH).print(shown)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
