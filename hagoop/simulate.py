@@ -13,6 +13,7 @@ from hagoop.lab import scores
 from hagoop.lab.ablation import messages_per_second, product_without
 from hagoop.lab.finding import find
 from hagoop.lab.lives import Recording
+from hagoop.lab.schedulers import PRODUCT, SCHEDULERS
 from hagoop.lab.trial import Outcome, try_out
 from hagoop.lab.writing import recording_lines
 from hagoop.simulate_options import Options, Simulation
@@ -67,13 +68,27 @@ def _write(path: Path, recording: Recording) -> None:
 
 
 def _compare(simulation: Simulation) -> int:
-    return DONE
+    outcomes = [_try_all(each, simulation) for each in _recordings(simulation)]
+    if simulation.json:
+        _print_json([scores.comparison_object(each) for each in outcomes])
+    else:
+        _print_table(scores.comparison(list(SCHEDULERS), outcomes))
+    return DONE if all(each[PRODUCT].tally.finished for each in outcomes) else NOT_ENDED
+
+
+def _try_all(recording: Recording, simulation: Simulation) -> dict[str, Outcome]:
+    made = {**SCHEDULERS, PRODUCT: product_without(simulation.without)}
+    outcomes: dict[str, Outcome] = {}
+    for name, make in made.items():
+        _say(simulation, recording, f" under {name}")
+        outcomes[name] = try_out(recording, make, spawns=simulation.spawns)
+    return outcomes
 
 
 def _say(simulation: Simulation, recording: Recording, scheduler: str) -> None:
     """What goes on, for people who wait."""
-    if not simulation.quiet and sys.stderr.isatty():
-        print(f"{recording.fleet}-{recording.seed} {scheduler}...", file=sys.stderr, flush=True)
+    if not simulation.quiet and (simulation.compares or sys.stderr.isatty()):
+        print(f"{recording.fleet}-{recording.seed}{scheduler} ...", file=sys.stderr, flush=True)
 
 
 def _print_json(found: Sequence[object]) -> None:

@@ -132,7 +132,9 @@ def _check(simulation: Simulation) -> None:
     drawing = simulation.drawing
     files = [each for each in simulation.fleets if is_file(each)]
     if files and (drawing.workers is not None or drawing.seconds is not None):
-        raise UsageError(f"{files[0]} is a recording: --workers and --seconds are for fleets that are drawn")
+        raise UsageError(
+            f"{files[0]} is a recording: --workers and --seconds are for fleets that are drawn"
+        )
 
 
 def _number(text: str, most: float) -> float:

@@ -67,7 +67,9 @@ def find(name: str, drawing: Drawing) -> Recording:
 
 def is_file(name: str) -> bool:
     """Whether a word is the path of a file, and not a name."""
-    return "/" in name or name.endswith(SUFFIXES) or (Path(name).is_file() and _split(name)[0] not in KINDS)
+    return (
+        "/" in name or name.endswith(SUFFIXES) or (Path(name).is_file() and _split(name)[0] not in KINDS)
+    )
 
 
 def _split(name: str) -> tuple[str, int | None]:

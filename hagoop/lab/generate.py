@@ -48,7 +48,9 @@ def generate(wanted: Wanted, chance: Random) -> Recording:
     lives = Draw(seconds, chance).lives(kind, wanted.workers or kind.workers)
     work = work_until(lives, seconds)
     if work <= 0:
-        raise FleetError(f"no machine of this {wanted.kind} works within {seconds:g} s; take more workers")
+        raise FleetError(
+            f"no machine of this {wanted.kind} works within {seconds:g} s; take more workers"
+        )
     return Recording(
         fleet=wanted.kind,
         seed=wanted.seed,
@@ -103,7 +105,11 @@ class Draw:
         while time < HORIZON * self.seconds and time < gone:
             ends = time + (inf if scale == inf else self.chance.weibullvariate(scale, shape))
             ends = max(min(ends, gone, self._taken_away(number, habit, time)), time + LEAST_SECONDS)
-            how = "silent" if ends == gone and self.chance.random() < habit.gone_silent else self._how(habit)
+            how = (
+                "silent"
+                if ends == gone and self.chance.random() < habit.gone_silent
+                else self._how(habit)
+            )
             yield Stay(f"{number}.{names}", round(time, 4), round(ends, 4), how)
             names += self.chance.random() < habit.renewed
             time = ends + (self.chance.uniform(*habit.gap) if habit.even_gap else self._wait(gap))

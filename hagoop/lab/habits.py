@@ -27,10 +27,13 @@ class Habit:
     :param even_gap: whether a gap is drawn evenly from its bounds, and not from all there may be.
     :param renewed: how often one comes back with another identity.
     :param silent: how often a session ends without a word; ``hang``: stays open, and nothing moves.
-    :param joins_at: seconds, ``joins_in``: of the fleet's own; ``late``: mean seconds after them, likewise.
+    :param joins_at: seconds, ``joins_in``: of the fleet's own; ``late``: mean seconds after them,
+        likewise.
     :param tires: mean seconds until it turns slow; ``rests``: until it is fast again.
-    :param gone_in: when it leaves for good, in shares of the fleet's seconds; ``gone_silent``: how often so.
-    :param group_life: mean seconds until all of its group, an eighth of the fleet, are taken away at once.
+    :param gone_in: when it leaves for good, in shares of the fleet's seconds; ``gone_silent``: how
+        often so.
+    :param group_life: mean seconds until all of its group, an eighth of the fleet, are taken away at
+        once.
     """
 
     kind: str = "ok"
@@ -162,7 +165,10 @@ KINDS: Mapping[str, FleetKind] = {
         20,
         (
             (10, _FAST),
-            *((10, evolve(_FAST, life=_dies(p), joins_at=t)) for t, p in enumerate((0.25, 0.45, 0.65, 0.85), 1)),
+            *(
+                (10, evolve(_FAST, life=_dies(p), joins_at=t))
+                for t, p in enumerate((0.25, 0.45, 0.65, 0.85), 1)
+            ),
             (10, evolve(_FAST, kind="evil")),
         ),
         commit_cost=0.002,

@@ -83,7 +83,10 @@ def name_of(outcome: Outcome) -> str:
 
 def comparison(schedulers: Sequence[str], outcomes: Sequence[Mapping[str, Outcome]]) -> Table:
     """A row for each fleet, a column for each scheduler: efficiency."""
-    rows = [[name_of(each[schedulers[0]]), *(_efficiency(each[name]) for name in schedulers)] for each in outcomes]
+    rows = [
+        [name_of(each[schedulers[0]]), *(_efficiency(each[name]) for name in schedulers)]
+        for each in outcomes
+    ]
     means = [sum(each[name].efficiency for each in outcomes) / len(outcomes) for name in schedulers]
     if len(rows) > 1:
         rows.append(["mean", *(f"{each:.3f}" for each in means)])

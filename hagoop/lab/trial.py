@@ -78,9 +78,9 @@ def try_out(
     given = GivenOut(recording.work.lines)
     told = [given.tell, *tellers]
 
-    def tell(*news: object) -> None:
+    def tell(time: float, what: str, machine: int, *more: int) -> None:
         for each in told:
-            each(*news)
+            each(time, what, machine, *more)
 
     world = World(recording, make, spawns=spawns, tell=tell)
     world.contender.begin(recording.work.lines)
