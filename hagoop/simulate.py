@@ -3,7 +3,7 @@
 import gzip
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from twisted.python.usage import UsageError
@@ -13,7 +13,9 @@ from hagoop.lab import scores
 from hagoop.lab.ablation import messages_per_second, product_without
 from hagoop.lab.finding import find
 from hagoop.lab.lives import Recording
+from hagoop.lab.picture import picture
 from hagoop.lab.schedulers import PRODUCT, SCHEDULERS
+from hagoop.lab.story import Story
 from hagoop.lab.trial import Outcome, try_out
 from hagoop.lab.writing import recording_lines
 from hagoop.simulate_options import Options, Simulation
@@ -48,23 +50,40 @@ def _simulate(simulation: Simulation) -> int:
 
 def _try(recording: Recording, simulation: Simulation) -> Outcome:
     _say(simulation, recording, "")
-    return try_out(recording, product_without(simulation.without), spawns=simulation.spawns)
+    make, spawns = product_without(simulation.without), simulation.spawns
+    if simulation.plot is None:
+        return try_out(recording, make, spawns=spawns)
+    draw = _png_writer() if simulation.plot.suffix == ".png" else str.encode
+    story = Story(recording.work.lines)
+    outcome = try_out(recording, make, spawns=spawns, tellers=[story.tell])
+    _write("--plot", simulation.plot, draw(picture(outcome, story)))
+    return outcome
+
+
+def _png_writer() -> Callable[[str], bytes]:
+    """What makes a PNG of an SVG; whether it is there is known before anything is simulated."""
+    try:
+        from resvg_py import svg_to_bytes
+    except ImportError as error:
+        raise UsageError("--plot: .png needs pip install 'hagoop[plot]'; .svg needs nothing") from error
+    return lambda text: bytes(svg_to_bytes(svg_string=text))
 
 
 def _recordings(simulation: Simulation) -> Iterator[Recording]:
     for name in simulation.fleets:
         recording = find(name, simulation.drawing)
         if simulation.write is not None:
-            _write(simulation.write, recording)
+            data = "".join(recording_lines(recording)).encode()
+            packed = simulation.write.suffix == ".gz"
+            _write("--write", simulation.write, gzip.compress(data, mtime=0) if packed else data)
         yield recording
 
 
-def _write(path: Path, recording: Recording) -> None:
-    data = "".join(recording_lines(recording)).encode()
+def _write(option: str, path: Path, data: bytes) -> None:
     try:
-        path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+        path.write_bytes(data)
     except OSError as error:
-        raise UsageError(f"--write: {error}") from error
+        raise UsageError(f"{option}: {error}") from error
 
 
 def _compare(simulation: Simulation) -> int:
