@@ -4,7 +4,9 @@ import gzip
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from twisted.python.usage import UsageError
 
@@ -12,6 +14,7 @@ from hagoop.errors import HaGoopError
 from hagoop.lab import scores
 from hagoop.lab.ablation import messages_per_second, product_without
 from hagoop.lab.finding import find
+from hagoop.lab.lived import read_lived
 from hagoop.lab.lives import Recording
 from hagoop.lab.picture import picture
 from hagoop.lab.schedulers import PRODUCT, SCHEDULERS
@@ -63,20 +66,25 @@ def _try(recording: Recording, simulation: Simulation) -> Outcome:
 def _png_writer() -> Callable[[str], bytes]:
     """What makes a PNG of an SVG; whether it is there is known before anything is simulated."""
     try:
-        from resvg_py import svg_to_bytes
+        drawing: Any = import_module("resvg_py")
     except ImportError as error:
         raise UsageError("--plot: .png needs pip install 'hagoop[plot]'; .svg needs nothing") from error
-    return lambda text: bytes(svg_to_bytes(svg_string=text))
+    return lambda text: bytes(drawing.svg_to_bytes(svg_string=text))
 
 
 def _recordings(simulation: Simulation) -> Iterator[Recording]:
     for name in simulation.fleets:
-        recording = find(name, simulation.drawing)
-        if simulation.write is not None:
-            data = "".join(recording_lines(recording)).encode()
-            packed = simulation.write.suffix == ".gz"
-            _write("--write", simulation.write, gzip.compress(data, mtime=0) if packed else data)
-        yield recording
+        yield _kept(find(name, simulation.drawing), simulation.write)
+    if simulation.log is not None:
+        yield _kept(read_lived(simulation.log, simulation.drawing.seconds), simulation.write)
+
+
+def _kept(recording: Recording, path: Path | None) -> Recording:
+    """The same, written to a file if that is wanted."""
+    if path is not None:
+        data = "".join(recording_lines(recording)).encode()
+        _write("--write", path, gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+    return recording
 
 
 def _write(option: str, path: Path, data: bytes) -> None:

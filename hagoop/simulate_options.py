@@ -130,6 +130,8 @@ def _check(simulation: Simulation) -> None:
         if value is not None and (count > 1 or simulation.compares):
             raise UsageError(f"{option} is for one fleet, and no comparison: name one")
     drawing = simulation.drawing
+    if not simulation.fleets and (drawing.seed, drawing.workers) != (None, None):
+        raise UsageError("--from-log: lives are as they were; --seed and --workers are for drawn fleets")
     files = [each for each in simulation.fleets if is_file(each)]
     if files and (drawing.workers is not None or drawing.seconds is not None):
         raise UsageError(
