@@ -55,15 +55,18 @@ class Late(Tasks):
         self._done[attempt.session] += attempt.task.lines
 
     def copies_now(self) -> bool:
-        return True
+        self._judge()
+        return bool(self._candidates) and len(self._copies) < COPIES_SHARE * len(self.of_session)
+
+    def _drop(self, attempt: Attempt) -> None:
+        super()._drop(attempt)
+        self._copies.pop(attempt.id, None)
 
     def review(self) -> None:
         self.serve()
 
     def spare(self, session: int) -> Task | None:
-        self._judge()
-        running = sum(each in self.attempts for each in self._copies)
-        if running >= COPIES_SHARE * len(self.of_session) or self._pace(session) < self._slow_machine:
+        if not self.copies_now() or self._pace(session) < self._slow_machine:
             return None
         while self._candidates:
             attempt = self._candidates.pop()
@@ -79,7 +82,6 @@ class Late(Tasks):
         if now - self._judged < RATES_SECONDS:
             return
         self._judged = now
-        self._copies = {each: None for each in self._copies if each in self.attempts}
         old = [
             each
             for each in self.attempts.values()
