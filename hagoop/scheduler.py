@@ -77,6 +77,8 @@ class Scheduler:
     docket: Docket = field(init=False)
     workers: dict[SessionId, IWorker] = field(factory=dict)
     records_changed: Callable[[WorkerId], None] = field(default=lambda _: None)
+    session_began: Callable[[Session], None] = field(default=lambda _: None)
+    session_over: Callable[[Session, bool], None] = field(default=lambda *_: None)
     survived: Survived = field(factory=Survived)
     _asks: dict[SessionId, list["Deferred[Leased]"]] = field(factory=dict)
     _leased: dict[AssignmentId, Leased] = field(factory=dict)
@@ -110,6 +112,7 @@ class Scheduler:
         self.ledger.worker_joined(session, now)
         self.workers[session.id] = worker
         self.records_changed(identity)
+        self.session_began(session)
         log.info("worker {name} joined as {identity}", name=worker.name, identity=identity)
         return session
 
@@ -126,6 +129,7 @@ class Scheduler:
         gone = sorted(session.leases)
         if failed:
             self.survived.worker_died(sum(_lines_in_hand(self.ledger.leases[each]) for each in gone))
+        self.session_over(session, failed)
         decisions = self.ledger.session_ended(session.id, self.clock.seconds(), failed=failed)
         for each in gone:
             self._settle(each, WorkerLost(f"{session.name} has left"))

@@ -33,6 +33,7 @@ from hagoop.interfaces import IServerReactor
 from hagoop.jobs import Assignment, RequestId, State, WorkerId
 from hagoop.journal import SqliteJournal
 from hagoop.ledger import Ledger
+from hagoop.lives_log import LIVES_NAME, LivesLog
 from hagoop.options import ServerConfig, listening_host, listening_port
 from hagoop.recovery import read_stories, restore
 from hagoop.roles import Desk
@@ -102,6 +103,7 @@ class Server:
     desk: Desk
     site: ByteSite
     links: ServerFactory
+    lives: LivesLog
     _book: Book | None = None
     _changed: set[WorkerId] = field(factory=set)
     _chores: list[LoopingCall] = field(factory=list)
@@ -109,9 +111,12 @@ class Server:
     def start(self) -> None:
         """Begin to review, to keep records and to forget old answers."""
         self.scheduler.records_changed = self._changed.add
+        self.scheduler.session_began = self.lives.began
+        self.scheduler.session_over = self.lives.over
         self.scheduler.start()
         for seconds, chore in (
             (KEEP_RECORDS_SECONDS, self.keep_records),
+            (KEEP_RECORDS_SECONDS, self.lives.write),
             (max(1.0, min(SWEEP_SECONDS, self.config.keep_seconds / 4)), self.forget_old),
             (DOOR_SECONDS, self.watch_door),
         ):
@@ -232,7 +237,8 @@ def build_server(
     desk.porch = Porch(reactor, audit, bounded=config.is_open)
     site = ByteSite(Source(docket, spool), grants, command_port, desk.porch, door.warning)
     links = ServerFactory(desk)
-    return Server(reactor, config, scheduler, docket, journal, grants, desk, site, links)
+    lives = LivesLog(config.state / LIVES_NAME, ledger, reactor.seconds, wall_seconds)
+    return Server(reactor, config, scheduler, docket, journal, grants, desk, site, links, lives)
 
 
 def _make_door(config: ServerConfig, doorway: Doorway | None) -> Door:
@@ -324,6 +330,8 @@ class ServerService(MultiService):
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         if self._server is not None:
+            # What ends from now on we have ended ourselves.
+            self._server.lives.stop()
             await self._server.links.close()
             await self._server.stop()
         if self._lock is not None:

@@ -51,6 +51,9 @@ class IContender(Interface):
     beat_seconds = Attribute("How often machines tell how far they are.")
     review_seconds = Attribute("How often ``review`` is called.")
 
+    def begin(lines: int) -> None:
+        """There is so much to do."""
+
     def joined(session: int, identity: str) -> None:
         """A machine's session begins."""
 
@@ -85,8 +88,8 @@ class INetwork(Interface):
     def now() -> float:
         """Virtual seconds."""
 
-    def grant(session: int, grant: Grant) -> None:
-        """Give it work that it has asked for."""
+    def grant(session: int, grant: Grant, *, copy: bool = False) -> None:
+        """Give it work that it has asked for; ``copy``: that another has too."""
 
     def take_back(session: int, grant: str, end: int) -> None:
         """Ask it to stop at ``end``."""

@@ -1,8 +1,8 @@
 """Recorded lives of fleets, and the files that hold them.
 
 A file is JSON lines, packed by gzip or not: a header (``fleet``, ``seed``, ``lines``, ``cost``,
-``capacity_seconds``, ``commit_cost``, ``horizon``, ``bounds``), then one line for each machine (``kind``,
-``speed``, ``round_trip``, ``start``, ``transfer``, ``sessions``, ``slow``).
+``capacity_seconds``, ``commit_cost``, ``horizon``, ``bounds``), then one line for each machine
+(``kind``, ``speed``, ``round_trip``, ``start``, ``transfer``, ``sessions``, ``slow``).
 """
 
 from bisect import bisect_right
@@ -61,6 +61,8 @@ class Life:
 
     def work_done(self, begin: float, end: float) -> float:
         """Reference seconds that it computes from one time to another."""
+        if not self.slow:  # As most, and it is asked for each Beat.
+            return max(0.0, end - begin) * self.speed
         done = 0.0
         while begin < end:
             rate, until = self._rate_at(begin)
@@ -70,6 +72,8 @@ class Life:
 
     def time_of(self, begin: float, work: float) -> float:
         """When it has computed so many reference seconds."""
+        if not self.slow:
+            return begin + work / self.speed
         while True:
             rate, until = self._rate_at(begin)
             if begin + work / rate <= until:
@@ -110,10 +114,12 @@ def read_recording(lines: Iterable[str]) -> Recording:
     """
     rows = iter(lines)
     header = _row(1, next(rows, ""))
-    lives = [_told(number, _life, _row(number, row)) for number, row in enumerate(rows, 2) if row.strip()]
+    numbered = [(number, row) for number, row in enumerate(rows, 2) if row.strip()]
+    lives = [_told(number, _life, _row(number, row)) for number, row in numbered]
     if not lives:
         raise FleetError("it has no machines")
-    return _told(1, lambda row: _recording(row, lives), header)
+    recording: Recording = _told(1, lambda row: _recording(row, lives), header)
+    return recording
 
 
 def _row(number: int, text: str) -> Any:
@@ -174,6 +180,6 @@ def _stay(row: Any) -> Stay:
 
 def _positive(name: str, row: Any) -> float:
     value = float(row[name])
-    if value <= 0:
+    if not 0 < value < inf:
         raise ValueError(f"{name} is {value}, and not above 0")
     return value

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import pairwise
 
 from attrs import define, field
 
@@ -47,7 +48,7 @@ class Work:
 
 
 def _grow(values: list[float]) -> bool:
-    return all(a < b for a, b in zip(values, values[1:], strict=False))
+    return all(a < b for a, b in pairwise(values))
 
 
 def _interpolate(xs: list[float], ys: list[float], x: float) -> float:

@@ -103,7 +103,17 @@ class Books:
     def ask(self, session: SessionId) -> Lease:
         lease = self.ledger.lease_next(session, self.now)
         assert lease is not None
+        self.ledger.waiting.pop(session, None)
         return lease
+
+    def all_ask(self) -> None:
+        """Who has a slot free waits for work."""
+        for session in self.ledger.fleet.sessions.values():
+            if session.is_free and session.id not in self.ledger.waiting:
+                self.ledger.waiting[session.id] = 1
+
+    def wants_copy(self, lease: Lease) -> bool:
+        return lease.stretch in lease.progress.wanted
 
     def hold(self, session: SessionId, start: int, end: int, request: str = "r1") -> Lease:
         """A lease of just this range, as of a worker that comes back and has begun its first line."""
@@ -157,6 +167,7 @@ class Books:
         for session in self.ledger.fleet.sessions.values():
             if session.id not in self.mute:
                 session.heard = self.now
+        self.all_ask()
         return self.ledger.review(self.now)
 
 

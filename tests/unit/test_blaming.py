@@ -149,7 +149,7 @@ def test_failure_beside_a_copy_that_goes_on_is_cleared_by_it(books: Books) -> No
     books.submit(lines=100)
     one, two = books.join("w1"), books.join("w2")
     first = books.hold(one, 0, 100)
-    first.stretch.wants_copy = True
+    first.progress.want_copy(first.stretch)
     copy = books.ask(two)
     assert copy.stretch is first.stretch
     books.fail(first, place=(30, 50))
@@ -241,7 +241,7 @@ def test_line_that_somebody_is_at_is_not_set_aside(books: Books) -> None:
     """A copy of it may do well."""
     books.submit(lines=10, attempts=1, skip=1)
     first = books.hold(books.join("w1"), 4, 5)
-    first.stretch.wants_copy = True
+    first.progress.want_copy(first.stretch)
     books.hold(books.join("w3"), 0, 4)
     books.hold(books.join("w4"), 5, 10)
     copy = books.ask(books.join("w2"))

@@ -24,7 +24,7 @@ NOT_ON_THE_WIRE = {
     errors.OutOfBounds: "travels as the kind of a Failure",
     errors.WorkerFull: "travels as the kind of a Failure",
     errors.ServerUnreachable: "is raised by who finds no server to tell it",
-    errors.FleetError: "is about a file of who simulates",
+    errors.FleetError: "is raised by who reads a fleet file, and has no server",
     errors.LedgerError: "is a bug of the server, and crosses as HaGoopError",
 }
 

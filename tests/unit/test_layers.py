@@ -31,17 +31,17 @@ PURE = """
 LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
-        answer_file answers arriving asking awake bad_file channels check client combining comparing
-        containers counting delivery disk docket door families feeding found grants in_place incoming
-        inputs intake journal launching leased_lines links memory_spool number_inputs originals outside
-        phases piecework process programs races reading recovery reports roles rows sampling scheduler
-        sentences server sessions shipping showing sorting source_files spool statuses step_inputs
-        stored subjects submit_keys surroundings texts transfer trying tuning unpacking verdicts web
-        workbench worker
+        answer_file answers appending arriving asking awake bad_file channels check client combining
+        comparing containers counting delivery disk docket door families feeding found grants in_place
+        incoming inputs intake journal lab launching leased_lines links lives_log memory_spool
+        number_inputs originals outside phases piecework process programs races reading recovery reports
+        roles rows sampling scheduler sentences server sessions shipping showing sorting source_files
+        spool statuses step_inputs stored subjects submit_keys surroundings texts transfer trying tuning
+        unpacking verdicts web workbench worker
     """,
     "composition": """
-        check_options check_script common_options demo following lab local order_options request_options
-        request_script run_options server_tap simulate step_options worker_tap
+        check_options check_script common_options demo following local order_options request_options
+        request_script run_options server_tap simulate simulate_options step_options worker_tap
     """,
 }
 """From the bottom, above the pure files; within a layer there are no cycles.

@@ -353,7 +353,7 @@ def test_missed_deadline_asks_back_and_never_kills_first(books: Books) -> None:
     books.beat(lease, job_end=3)
     assert books.review_after(0.5) == []
     assert books.review_after(30.0) == [TakeBack(session, lease.id, 3)]
-    assert lease.stretch.wants_copy
+    assert books.wants_copy(lease)
     assert books.refused(session)
     assert books.ledger.fleet.records[lease.session.worker].failures == 0.5
 
@@ -506,7 +506,7 @@ def test_who_missed_a_deadline_gets_no_copy_beside_one_who_did_not(books: Books)
     books.review_after(100.0)
     books.ledger.assignment_returned(slow, lease.id)
     good = books.hold(books.join("good"), 0, 100)
-    good.stretch.wants_copy = True
+    good.progress.want_copy(good.stretch)
     free = books.join("free")
     assert books.refused(slow)
     assert books.ask(free).stretch is good.stretch
@@ -540,7 +540,7 @@ def test_who_asks_ahead_gets_no_copy(books: Books) -> None:
     books.ask(session)
     idle = books.join("idle")
     books.review_after(0.95)
-    assert books.progress().stretches[0].wants_copy
+    assert books.progress().wanted
     assert books.refused(session)
     assert books.ask(idle).request.id == "r1"
 
@@ -638,7 +638,7 @@ def test_idle_worker_copies_what_it_would_end_sooner(books: Books) -> None:
     books.mute.add(lease.session.id)
     idle = books.join("idle")
     assert books.review_after(0.95) == []
-    assert lease.stretch.wants_copy
+    assert books.wants_copy(lease)
     assert books.ask(idle).stretch is lease.stretch
 
 
@@ -690,7 +690,7 @@ def test_nobody_idle_helps_nobody(books: Books) -> None:
     books.ask(other)
     assert lease.request is request
     books.review_after(0.95)
-    assert not lease.stretch.wants_copy
+    assert not books.wants_copy(lease)
 
 
 def test_worker_is_not_asked_to_copy_itself(books: Books) -> None:
@@ -699,7 +699,7 @@ def test_worker_is_not_asked_to_copy_itself(books: Books) -> None:
     session = books.join("w1", slots=2)
     lease = books.ask(session)
     books.review_after(0.95)
-    assert not lease.stretch.wants_copy
+    assert not books.wants_copy(lease)
     assert books.refused(session)
 
 

@@ -77,7 +77,7 @@ def test_worker_on_trial_gets_no_copy(books):
     good, bad = books.join("good"), books.join("bad")
     fail_often(books, bad, good)
     lease = books.hold(good, lease_start(books), 100)
-    lease.stretch.wants_copy = True
+    lease.progress.want_copy(lease.stretch)
     books.now += 1000
     assert books.refused(bad)
     books.ledger.fleet.standing(WorkerId("bad")).delivered()

@@ -126,14 +126,14 @@ def test_whole_job_of_one_that_will_likely_be_lost_is_copied(books: Books) -> No
         lease.taken = 0
         made.join("w2")
         made.review_after(0.25)
-        assert lease.stretch.wants_copy is copied
+        assert books.wants_copy(lease) is copied
     lines = Books()
     lines.submit(lines=2000)
     session = lines.join("w1")
     lines.ledger.fleet.records[WorkerId("w1")].failures = 50.0
     lease = lines.hold(session, 0, 1)
     assert not lines.review_after(0.25)
-    assert not lease.stretch.wants_copy
+    assert not books.wants_copy(lease)
 
 
 @define

@@ -1,0 +1,1 @@
+"""Other schedulers, on the same lives: what HaGoop is compared with."""
