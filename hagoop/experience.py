@@ -133,7 +133,7 @@ def fit_prior(records: Iterable[Record], now: float) -> Prior:
 
 
 def _likeliest(pairs: Sequence[tuple[float, float]]) -> Prior:
-    """The grid point of the greatest ln likelihood, whose sums are taken once for each ``a`` or ``b``."""
+    """The grid point of the greatest ln likelihood; its sums are taken once for each ``a`` or ``b``."""
     counted = Counter(f for f, _ in pairs)
     gammas = {a: sum(n * (lgamma(a + f) - lgamma(a)) for f, n in counted.items()) for a in A_GRID}
     best, found = -inf, Prior()
@@ -239,7 +239,7 @@ class Usual:
 
 
 def usual_of(paces: Iterable[tuple[Pace, Record]]) -> Usual:
-    """What the paces of some workers have in common: medians, and the spread of the middle two thirds."""
+    """What the paces of some workers have in common: medians, and the middle two thirds' spread."""
     known = [(pace, record) for pace, record in paces if pace.speed]
     if not known:
         return Usual()

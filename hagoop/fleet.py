@@ -147,9 +147,9 @@ class Fleet:
         if pace.speed is not None:
             return pace.speed
         known = self._usual.get((request.id, phase))
-        if known is None:
-            return policy.GUESSED_SPEED[phase]
         record = self.records[session.worker]
+        if known is None or not known.known:
+            return policy.GUESSED_SPEED[phase] * exp(record.relative)
         return known.speed * exp(record.relative) if record.committed else known.low
 
     def is_proven(self, session: Session, request: Request, phase: Phase) -> bool:

@@ -125,6 +125,11 @@ class Program:
         """Whether jobs of a phase cannot be cut."""
         return {Phase.MAP: self.map_whole, Phase.REDUCE: self.reduce_whole}.get(phase, False)
 
+    def has_fixed_jobs(self, phase: Phase) -> bool:
+        """Whether a job that has begun must have all of its lines: no pipe brings them."""
+        streams = self.command(phase) is not None
+        return not streams or self.has_whole_jobs(phase)
+
     def command(self, phase: Phase) -> str | None:
         """The streaming program of a phase; None: its lines stay as they are."""
         return {Phase.MAP: self.mapper, Phase.REDUCE: self.reducer}.get(phase)

@@ -122,6 +122,7 @@ class Lease:
     :ivar marks: at its last Beats, what weight from there its programs had taken.
     :ivar due: when its deadline is next looked at.
     :ivar heirs: who is to have what of the end that it was asked to give back.
+    :ivar firm: before this it cannot stop, as it has said.
     :ivar asked_back: whether a ``TakeBack`` is on its way.
     :ivar stops: where its holder will stop, as it said when asked; None: at the stretch's end.
     """
@@ -144,6 +145,9 @@ class Lease:
     own_misses: int = 0
     due: float = 0.0
     asked_back: bool = False
+    asked_at: float = 0.0
+    asked_end: int = 0
+    firm: int = 0
     heirs: tuple[tuple[SessionId, Range], ...] = ()
     stops: int | None = None
 
@@ -155,12 +159,12 @@ class Lease:
         """A Beat has said how much of it was taken."""
         self.marks.append((now, min(done, self.progress.scale.weight(self.begin, self.stretch.end))))
 
-    def rate(self, usual: float, now: float) -> float:
-        """Weight a second that it does at present: as its last Beats tell, or less the longer it stands."""
+    def rate(self, usual: float, start_seconds: float, now: float) -> float:
+        """Weight a second that it does now: as its last Beats tell, or less the longer it stands."""
         (since, before), (last, done) = self.marks[0], self.marks[-1]
         if done > before and last > since:
             return (done - before) / (last - since)
-        return usual * policy.BEAT_SECONDS / (max(0.0, now - self.moved) + policy.BEAT_SECONDS)
+        return policy.slowed(usual, now - self.moved - 2 * start_seconds)
 
     @property
     def untaken(self) -> int:
@@ -185,29 +189,30 @@ class Lease:
         self.session.stalled = True
         self.progress.history(self.stretch.front).misses = self.misses
 
-    def ask_back(self, end: int) -> list[TakeBack]:
+    def ask_back(self, end: int, now: float) -> list[TakeBack]:
         """Whether its holder will stop at ``end``; not asked twice, nor while a copy runs."""
         end = self._edge_from(max(end, self.fed))
         if end >= self.stretch.end or self.asked_back or not self.is_alone:
             return []
-        self.asked_back, self.heirs = True, ()
+        self.asked_back, self.asked_at, self.asked_end, self.heirs = True, now, end, ()
         return [TakeBack(self.session.id, self.id, end)]
 
-    def divide(self, shares: Sequence[tuple[SessionId, float]]) -> list[TakeBack]:
+    def divide(self, shares: Sequence[tuple[SessionId, float]], now: float) -> list[TakeBack]:
         """Ask its end back for some others.
 
         :param shares: what weight each is to have, in the order of the range.
         """
         scale, left = self.progress.scale, self.open_weight - sum(weight for _, weight in shares)
         end = scale.advance(self.stretch.front, round(left))
-        asked = self.ask_back(end)
+        asked = self.ask_back(end, now)
         if not asked:
             return []
         self.heirs = ()
         start, begun = asked[0].end, left
         for session, weight in shares:
             begun += weight
-            stop = self._edge_from(min(scale.advance(self.stretch.front, round(begun)), self.stretch.end))
+            stop = scale.advance(self.stretch.front, round(begun))
+            stop = self._edge_from(min(stop, self.stretch.end))
             if stop > start:
                 self.heirs += ((session, Range(start, stop)),)
                 start = stop
@@ -216,9 +221,22 @@ class Lease:
     @property
     def fed(self) -> int:
         """Where it could end at the earliest, as far as is known: behind what its program was given."""
-        if self.progress.whole_jobs:
-            return self.job_end
-        return min(self.job_end, self.progress.scale.advance(self.begin, self.marks[-1][1]))
+        if self.progress.fixed_jobs:
+            return max(self.job_end, self.firm)
+        given = self.progress.scale.advance(self.begin, self.marks[-1][1])
+        return max(min(self.job_end, given), self.firm)
+
+    def answered(self, end: int) -> None:
+        """Its holder stops at ``end``; if that is later than it was asked to, no earlier is possible."""
+        self.asked_back = False
+        self.stops = self.progress.edge_to(end)
+        if end > self.asked_end:
+            self.firm = end
+
+    @property
+    def movable_weight(self) -> int:
+        """Weight that its holder could give back."""
+        return self.progress.scale.weight(self._edge_from(self.fed), self.stretch.end)
 
     @property
     def open_weight(self) -> int:

@@ -128,6 +128,7 @@ class Ledger:
             Scale(cumulative),
             most_pieces=MOST_COMBINED_PIECES if program.combine_files else MOST_PIECES,
             whole_jobs=program.has_whole_jobs(phase),
+            fixed_jobs=program.has_fixed_jobs(phase),
         )
         if cumulative is not None:
             progress.grow(len(cumulative) - 1, 0, (), whole=True)
@@ -184,7 +185,7 @@ class Ledger:
             self.waiting[session] = left
 
     def serve(self, now: float) -> list[Lease]:
-        """Lease work to those that wait for it, whoever spoke last first: it is the surest to be there."""
+        """Lease work to those that wait, whoever spoke last first: it is the surest to be there."""
         served = []
         if self.waiting and self._has_something():
             sessions = [self.fleet.sessions[each] for each in self.waiting]
@@ -282,7 +283,10 @@ class Ledger:
                 continue
             holders = [self.leases[each].session.worker for each in stretch.holders]
             history = progress.histories.get(stretch.front) or History()
-            if session.worker not in {*holders, *history.tried_by}:
+            # Who has it, and hangs, need not fail as well before those who failed may try again.
+            others = (each for each in self.fleet.at_hand(now) if each not in holders)
+            refused = session.worker in holders or request.refuses(session.worker, others, history)
+            if not refused:
                 return self._copy(session, request, progress, stretch, now)
         return None
 
@@ -383,8 +387,14 @@ class Ledger:
 
     def _cancel_losers(self, winner: Lease, now: float) -> list[Decision]:
         stretch = winner.stretch
-        finished = stretch.front == stretch.end
-        ended = self._close_stretch(stretch) if finished else self._heed_stops(stretch)
+        if stretch.front == stretch.end:
+            ended = self._close_stretch(stretch)
+        else:
+            # What the others have in hand begins before the new front, and will never count.
+            ended = [self.leases[each] for each in stretch.holders if each != winner.id]
+            for each in ended:
+                self._release(each)
+            ended += self._heed_stops(stretch)
         losers = [each for each in ended if each is not winner]
         for each in losers:
             if each.session.stalled:
@@ -441,8 +451,7 @@ class Ledger:
         lease = self.leases.get(assignment)
         if lease is None:
             return
-        lease.asked_back = False
-        lease.stops = lease.progress.edge_to(end)
+        lease.answered(end)
         self._promise(lease)
         if lease in self._heed_stops(lease.stretch):
             lease.session.stalled = False
@@ -457,7 +466,7 @@ class Ledger:
 
     def review(self, now: float) -> list[Decision]:
         """What has stalled, and what idle workers should copy or take over."""
-        shares = Shares(self.fleet, self.leases).review(self.requests.values())
+        shares = Shares(self.fleet, self.leases, now).review(self.requests.values())
         return [*self._tail(now).deadlines(), *self.help(now), *shares]
 
     def help(self, now: float) -> list[Decision]:

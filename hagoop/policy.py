@@ -5,7 +5,6 @@ Everything is in *weight*: lines in map, bytes in merge and reduce.
 """
 
 from math import inf, log, sqrt
-
 from typing import Protocol
 
 from attrs import frozen
@@ -34,7 +33,7 @@ COMMIT_SECONDS = 10.0
 """Upper bound of a job's intended length (tau_max)."""
 MIN_COMMIT_SECONDS = 0.02
 END_SHARES = 3
-"""A job takes such a part of what is left of the phase at most: one in hand cannot be shared at its end."""
+"""A job takes such a part of what is left of the phase at most: one in hand cannot be shared."""
 TELLING_STARTS = 2.5
 """A job should take so many starts at least, by the most that one may take.
 
@@ -56,6 +55,8 @@ GOING_COPIES = 2
 """How many holders that have not stalled a range may have."""
 MOST_COPIES = 6
 """How many in all."""
+ANSWER_SECONDS = 2.0
+"""How long a holder that was asked for its end is expected to answer."""
 MISSES_TO_CLOSE = 3
 LOST_SECONDS = 1e6
 """How long a job is expected to take whose holder will sooner be lost."""
@@ -248,7 +249,7 @@ def predict_seconds_left(seen: Sight, workers: int) -> float:
         slowed = seen.speed * beat / (seen.silent_seconds + beat)
         return seen.silent_seconds + seen.uncommitted / slowed
     left = seen.untaken / seen.rate - min(seen.still_seconds, beat)
-    return left if left > 0 else max(seen.still_seconds, MIN_GAIN_SECONDS)
+    return left if left > 0 else max(seen.still_seconds - 2 * beat, MIN_GAIN_SECONDS)
 
 
 def least_gain(idle_start: float) -> float:
@@ -268,6 +269,12 @@ def weight_to_take_back(part: Ending, idle_speed: float, idle_start: float) -> f
 def is_worth_copying(uncommitted: float, seconds_left: float, speed: float, start: float) -> bool:
     """Whether an idle worker would finish the uncommitted rest well before its holder."""
     return start + uncommitted / speed < seconds_left - least_gain(start)
+
+
+def slowed(speed: float, still_seconds: float) -> float:
+    """What is expected of one that should have come further for so long: the less, the longer."""
+    overdue = max(0.0, still_seconds - 2 * BEAT_SECONDS)
+    return speed * BEAT_SECONDS / (overdue + BEAT_SECONDS)
 
 
 def review_seconds(workers: int) -> float:

@@ -65,6 +65,7 @@ class Progress:
     :ivar whole_jobs: whether a job cannot be cut: in map it is a whole file, in reduce all keys.
     :ivar stretches: what is leased, oldest first.
     :ivar wanted: of which of them a copy is wanted, and by whom it should be made, if that is known.
+    :ivar fixed_jobs: whether a job ends where it was announced; else its program may be given less.
     :ivar pending: commits accepted whose bytes are not on disk yet.
     """
 
@@ -77,6 +78,7 @@ class Progress:
     breaks: Sequence[int] = ()
     most_pieces: int = MOST_PIECES
     whole_jobs: bool = False
+    fixed_jobs: bool = False
     wanted: dict[Stretch, SessionId | None] = field(factory=dict)
     pending: int = 0
     untouched: RangeSet = field(factory=RangeSet)

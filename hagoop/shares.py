@@ -20,6 +20,7 @@ class Shares:
 
     fleet: Fleet
     leases: Mapping[AssignmentId, Lease]
+    now: float
 
     def review(self, requests: Iterable[Request]) -> list[TakeBack]:
         """What should be given back now: one assignment at most for each request that lacks some."""
@@ -41,7 +42,7 @@ class Shares:
         if rich.leases <= share or poor.leases + coming >= share or not going_on:
             return []
         longest = max(going_on, key=lambda each: each.open_weight - each.job_weight)
-        return longest.ask_back(longest.job_end)
+        return longest.ask_back(longest.job_end, self.now)
 
 
 def _is_ending(lease: Lease) -> bool:

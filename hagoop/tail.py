@@ -64,7 +64,7 @@ class Tail:
         lease.missed(self.now, travels=not mute)
         self.fleet.records[lease.session.worker].missed(self.now)
         self._cut_if_mute(lease.stretch, lease.progress)
-        asked = lease.ask_back(lease.fed)
+        asked = lease.ask_back(lease.fed, self.now)
         if not self._will_shrink(lease) and self._may_have_copy(lease.stretch):
             lease.progress.want_copy(lease.stretch)
         # Only its own: a line may be heavy for everybody.
@@ -74,11 +74,13 @@ class Tail:
         return [*asked]
 
     def _will_shrink(self, lease: Lease) -> bool:
-        """Whether its holder answers, and has been asked for its end: what it gives up needs no copy.
+        """Whether its holder has been asked for its end, and may be about to answer.
 
-        Two who both go on with the same lines would make each other's jobs void.
+        What it gives up needs no copy: two who both go on with the same lines would make each other's
+        jobs void.
         """
-        return lease.asked_back and not self._is_silent(lease)
+        asked = lease.asked_back and self.now - lease.asked_at < policy.ANSWER_SECONDS
+        return asked and not self._is_silent(lease)
 
     def _is_silent(self, lease: Lease) -> bool:
         return policy.is_silent(lease.silent_seconds(self.now), len(self.fleet.sessions))
@@ -135,7 +137,7 @@ class Tail:
         if plan.copier is not None:
             lease.progress.want_copy(lease.stretch, plan.copier.session)
             return []
-        return [*lease.divide([(helper.session, weight) for helper, weight in plan.shares])]
+        return [*lease.divide([(helper.session, weight) for helper, weight in plan.shares], self.now)]
 
     def _cut_if_mute(self, stretch: Stretch, progress: Progress) -> None:
         """Free what lies behind the jobs of holders none of whom can be asked.
@@ -153,14 +155,14 @@ class Tail:
         weight = lease.open_weight
         speed = self.fleet.speed(lease.session, lease.request, progress.phase)
         fixed = lease.asked_back or not lease.is_alone
-        beyond = 0 if fixed else max(0, min(weight - 1, lease.untaken))
+        beyond = 0 if fixed else lease.movable_weight
         copied = stretch in progress.wanted or len(holders) >= policy.MOST_COPIES
         answers = any(self._will_shrink(each) for each in holders)
         return Running(
             lease.id,
             weight,
             beyond,
-            lease.rate(speed, self.now),
+            self._rate(lease, speed),
             left,
             not copied and not answers and (self._is_silent(lease) or not beyond),
             sum(not each.session.stalled for each in holders),
@@ -191,13 +193,17 @@ class Tail:
     def _own_seconds_left(self, lease: Lease) -> float:
         return self._predict(lease, lease.open_weight, lease.untaken)
 
+    def _rate(self, lease: Lease, speed: float) -> float:
+        start = self.fleet.start_seconds(lease.session, lease.request, lease.progress.phase)
+        return lease.rate(speed, start, self.now)
+
     def _predict(self, lease: Lease, uncommitted: int, untaken: int) -> float:
         speed = self.fleet.speed(lease.session, lease.request, lease.progress.phase)
         seen = policy.Sight(
             uncommitted,
             untaken,
             speed,
-            lease.rate(speed, self.now),
+            self._rate(lease, speed),
             lease.silent_seconds(self.now),
             self.now - lease.moved,
         )

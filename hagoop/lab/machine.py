@@ -22,7 +22,7 @@ RETURN_SECONDS = 1.0
 MOST_UNACKNOWLEDGED = 4
 LATE = 1.25
 """A job that has lasted so much longer than it was meant to is ended early."""
-PIPE_SECONDS = 0.05
+PIPE_SECONDS = 0.02
 LEAST_PIPED, MOST_PIPED = 40, 650
 """Lines of 100 bytes in pipes of 4 KiB and of 64 KiB."""
 
@@ -225,9 +225,10 @@ class Machine:
 
     @property
     def _piped(self) -> int:
-        """How many lines a pipe holds: a quarter of a second's, within bounds."""
+        """How many lines a pipe holds: what is done in ``PIPE_SECONDS``, within bounds."""
         seconds = self.sizer.expected_seconds(1000) / 1000
-        return LEAST_PIPED if not seconds else int(max(LEAST_PIPED, min(PIPE_SECONDS / seconds, MOST_PIPED)))
+        wanted = PIPE_SECONDS / seconds if seconds else 0.0
+        return int(max(LEAST_PIPED, min(wanted, MOST_PIPED)))
 
     def _line(self, held: Held, when: float) -> int:
         """The line of the job in hand that its program was at."""

@@ -19,7 +19,6 @@ from hagoop.jobs import (
 from hagoop.lab.contender import Grant, IContender, INetwork, Job, Sight
 from hagoop.leases import Cancel, Close, Decision, PhaseEnded, Session, TakeBack
 from hagoop.ledger import Ledger
-from hagoop.progress import Progress
 
 REQUEST = RequestId("r1")
 
@@ -62,8 +61,8 @@ class Product:
         now = self.network.now()
         self.ledger.fleet.sessions[SessionId(session)].heard = now
         if seen is not None:
-            id_ = AssignmentId(seen.id)
-            self.ledger.line_seen(SessionId(session), Seen(id_, seen.job_end, seen.done, 0, seen.done), now)
+            beat = Seen(AssignmentId(seen.id), seen.job_end, seen.done, 0, seen.done)
+            self.ledger.line_seen(SessionId(session), beat, now)
 
     def committed(self, session: int, job: Job) -> tuple[bool, float]:
         now, id_ = self.network.now(), AssignmentId(job.id)
@@ -87,6 +86,9 @@ class Product:
     def returned(self, session: int, grant: str) -> None:
         self.ledger.assignment_returned(SessionId(session), AssignmentId(grant))
         self._serve()
+
+    def leaving(self, session: int, seconds: float) -> None:
+        self.ledger.worker_leaves(SessionId(session))
 
     def closed(self, session: int, failed: bool) -> None:
         id_ = SessionId(session)

@@ -98,7 +98,7 @@ class World:
     def _said(self, method: Callable[..., object], args: tuple[object, ...]) -> None:
         session = args[0]
         if session in self._heard:
-            self._heard[session] = self.clock.now  # type: ignore[index]
+            self._heard[session] = self.clock.now
             self.tally.messages += 1
             method(*args)
 

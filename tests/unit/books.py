@@ -155,8 +155,10 @@ class Books:
         failure = Failure(lease.id, start, end, kind, "it ended", seconds, "oh")
         return self.ledger.job_failed(lease.session.id, failure, self.now)
 
-    def beat(self, lease: Lease, job_end: int, taken: int = 0) -> None:
-        seen = Seen(lease.id, job_end, taken, 0)
+    def beat(self, lease: Lease, job_end: int, taken: int = 0, done: int | None = None) -> None:
+        """Its program was given all of the job, unless it is said how much."""
+        given = lease.progress.scale.weight(lease.begin, job_end)
+        seen = Seen(lease.id, job_end, taken, 0, given if done is None else done)
         self.ledger.line_seen(lease.session.id, seen, self.now)
 
     def end(self, session: SessionId, *, failed: bool = True) -> list[Decision]:

@@ -3,12 +3,14 @@
 from math import inf
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hagoop import policy
 from hagoop.experience import JobSizer, Pace, Prior, Record, StartUp
-from hagoop.policy import Asking, Running, Supply
+from hagoop.policy import Asking, Sight, Supply
+from hagoop.splitting import Part
 
 PRIOR = Prior(0.5, 60.0)
 PLENTY = Supply(left=1e9, speed=100.0, workers=10)
@@ -166,44 +168,55 @@ def test_deadline_doubles_with_each_miss_up_to_five() -> None:
     assert limits == [first * each for each in (1, 2, 4, 8, 16, 32, 32, 32)]
 
 
-def test_end_is_predicted_from_what_is_committed() -> None:
-    """100 left at 10 a second, 4 seconds since the last commit: 6 more."""
-    assert policy.predict_seconds_left(100, 10.0, 4.0, 0.0) == 6.0
+def left(**changed: float) -> float:
+    """Seconds left of 100 not committed and 60 not taken, of one that does ten a second."""
+    known = Sight(100, 60, 10.0, 10.0, 0.1, 0.1)
+    return policy.predict_seconds_left(evolve(known, **changed), 1)
+
+
+def test_end_is_predicted_from_what_was_taken() -> None:
+    """60 left at 10 a second, a tenth of a second since the last Beat; slower, if it goes slower."""
+    assert left() == pytest.approx(5.9)
+    assert left(rate=1.0) == pytest.approx(59.9)
 
 
 def test_who_is_overdue_is_expected_to_take_as_long_again() -> None:
-    """Twice the time is the best guess for what should have ended."""
-    assert policy.predict_seconds_left(100, 10.0, 30.0, 0.0) == 30.0
+    """All is taken and nothing committed: twice the time, two Beats aside."""
+    assert left(untaken=0, still_seconds=30.0) == 29.5
 
 
 def test_who_is_silent_is_expected_to_be_slow() -> None:
-    """Silence of ten seconds means a speed forty-one times less."""
-    assert policy.predict_seconds_left(100, 10.0, 1.0, 10.0) == pytest.approx(10.0 + 100 / (10.0 / 41))
+    """Silence of ten seconds means a speed forty-one times less; what was seen is not safe."""
+    assert left(silent_seconds=10.0) == pytest.approx(10.0 + 100 / (10.0 / 41))
+
+
+def part(movable: float, speed: float, seconds_left: float) -> Part:
+    return Part(None, 1000.0, movable, speed, seconds_left)
 
 
 def test_idle_worker_takes_the_end_so_that_both_end_together() -> None:
     """Two equal workers and 100 seconds left: half, less what starting costs."""
-    taken = policy.weight_to_take_back(Running(1000, 900, 10.0, 100.0), 10.0, 0.0)
+    taken = policy.weight_to_take_back(part(900, 10.0, 100.0), 10.0, 0.0)
     assert taken == 500
-    assert policy.weight_to_take_back(Running(1000, 900, 10.0, 100.0), 10.0, 20.0) == 400
+    assert policy.weight_to_take_back(part(900, 10.0, 100.0), 10.0, 20.0) == 400
 
 
 def test_job_in_hand_is_never_taken() -> None:
     """Only what lies behind it."""
-    assert policy.weight_to_take_back(Running(1000, 30, 10.0, 100.0), 10.0, 0.0) == 30
+    assert policy.weight_to_take_back(part(30, 10.0, 100.0), 10.0, 0.0) == 30
 
 
 def test_nothing_is_taken_without_gain() -> None:
     """Neither a fraction of a line, nor what would end at the same time or later."""
-    assert policy.weight_to_take_back(Running(1000, 0.5, 10.0, 100.0), 10.0, 0.0) == 0
-    assert policy.weight_to_take_back(Running(1000, 900, 10.0, 100.0), 10.0, 200.0) == 0
-    assert policy.weight_to_take_back(Running(10, 9, 1000.0, 0.01), 1e9, 0.0) == 0
+    assert policy.weight_to_take_back(part(0.5, 10.0, 100.0), 10.0, 0.0) == 0
+    assert policy.weight_to_take_back(part(900, 10.0, 100.0), 10.0, 200.0) == 0
+    assert policy.weight_to_take_back(part(9, 1000.0, 0.01), 1e9, 0.0) == 0
 
 
 def test_copy_is_worth_it_when_it_ends_well_before() -> None:
     """Ten seconds of work beside a holder that needs a hundred; not beside one that needs ten."""
-    assert policy.is_worth_copying(Running(100, 0, 1.0, 100.0), 10.0, 1.0)
-    assert not policy.is_worth_copying(Running(100, 0, 1.0, 11.0), 10.0, 1.0)
+    assert policy.is_worth_copying(100, 100.0, 10.0, 1.0)
+    assert not policy.is_worth_copying(100, 11.0, 10.0, 1.0)
 
 
 @given(
@@ -218,9 +231,9 @@ def test_what_is_taken_back_lies_behind_the_job_and_helps(
     uncommitted: float, share: float, speed: float, left: float, idle_speed: float, start: float
 ) -> None:
     """Never more than there is, and the helper ends before the holder would have."""
-    running = Running(uncommitted, share * uncommitted, speed, left)
-    taken = policy.weight_to_take_back(running, idle_speed, start)
-    assert 0 <= taken <= running.beyond
+    held = part(share * uncommitted, speed, left)
+    taken = policy.weight_to_take_back(held, idle_speed, start)
+    assert 0 <= taken <= held.movable
     assert not taken or start + taken / idle_speed < left
 
 

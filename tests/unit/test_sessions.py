@@ -1048,8 +1048,22 @@ def test_deaths_are_counted_with_the_lines_in_hand(site):
     assert site.scheduler.survived == Survived(deaths=1, lines=2)
 
 
-def test_hangs_copies_and_late_jobs_are_counted(site):
-    """One of each: who hangs is copied, and is late when it goes on."""
+def test_hangs_are_counted(site):
+    """Who comes no further is not waited for, and gets nothing more."""
+    slow = site.worker(name="slow")
+    site.submit(site.client())
+    site.ask(slow)
+    for _ in range(100):
+        site.wires.advance(0.25)
+        site.call(slow, commands.Beat, seen=())
+        site.scheduler.review()
+    [shown] = site.scheduler.statuses()
+    assert (shown.next_seconds, shown.next_weight) == (0.0, 0)
+    assert site.scheduler.survived == Survived(hangs=1)
+
+
+def test_copies_and_late_jobs_are_counted(site):
+    """One of each: who comes no further is copied, and is late when it goes on."""
     slow, client = site.worker(name="slow"), site.client()
     site.submit(client)
     held = site.ask(slow)
@@ -1057,9 +1071,8 @@ def test_hangs_copies_and_late_jobs_are_counted(site):
     while (assignment := site.await_work(quick, slow)).start != held.start:
         site.commit(quick, site.job(assignment))
     shown = {each.name: each for each in site.scheduler.statuses()}
-    assert (shown["slow"].next_seconds, shown["slow"].next_weight) == (0.0, 0)
     assert shown["quick"].next_weight > 0
     job = site.job(held, held.start + 1)
     site.commit(quick, site.job(assignment))
     assert site.commit(slow, job) == (False, -1)
-    assert site.scheduler.survived == Survived(hangs=1, copies=1, late=1, lines=1)
+    assert site.scheduler.survived == Survived(copies=1, late=1, lines=1)

@@ -86,7 +86,7 @@ class Tasks:
         if attempt is not None and seen is not None:
             if attempt.ahead:
                 attempt.ahead, attempt.began = False, self.network.now()
-            attempt.line = max(attempt.line, seen.line)
+            attempt.line = max(attempt.line, attempt.task.start + seen.done)
 
     def committed(self, session: int, job: Job) -> tuple[bool, float]:
         attempt = self.attempts.get(job.id)
