@@ -11,8 +11,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import nursery
 import pytest
-from cluster import REQUEST, Cluster, Part, can, free_ports, is_one_sentence, running, until
+from cluster import REQUEST, STARTUP, Cluster, Part, can, free_ports, is_one_sentence, running, until
 
 from hagoop import commands
 
@@ -452,7 +453,8 @@ USAGES = [
 @pytest.mark.parametrize(("words", "told"), USAGES, ids=lambda value: " ".join(value)[:40])
 def test_usage(tmp_path: Path, words: list[str], told: str) -> None:
     """Exit status 2 and a sentence, nothing else."""
-    ran = subprocess.run([*REQUEST, *words], cwd=tmp_path, capture_output=True, timeout=30)
+    env = {**STARTUP, "PATH": os.environ["PATH"]}
+    ran = nursery.run([*REQUEST, *words], cwd=tmp_path, env=env, seconds=30)
     assert said(ran, USAGE).startswith(told)
     assert list(tmp_path.iterdir()) == []
 

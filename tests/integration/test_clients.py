@@ -11,6 +11,7 @@ import sys
 import termios
 from collections.abc import Iterator
 
+import nursery
 import pytest
 from cluster import Cluster, differ, oracle, running, until
 
@@ -99,9 +100,7 @@ def submit_and_die(cluster: Cluster, when: str) -> None:
     """Send all that must travel, input too, and be killed."""
     words = [sys.executable, "-c", DYING, when, "run", "--server", cluster.address, "-"]
     words += ["--mapper", SHOUT, "--reducer", KEYS]
-    ran = subprocess.run(
-        words, cwd=cluster.at, env=cluster.env, input=TEXT, capture_output=True, timeout=60
-    )
+    ran = nursery.run(words, cwd=cluster.at, env=cluster.env, stdin=TEXT, seconds=60)
     assert (ran.returncode, ran.stdout, ran.stderr) == (-signal.SIGKILL, b"", b"")
 
 

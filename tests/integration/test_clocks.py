@@ -3,13 +3,12 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster import Cluster, differ, running, until
+from cluster import Cluster, Process, differ, running, until
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +54,7 @@ def faked(clock: Path) -> dict[str, str]:
     }
 
 
-def check_undisturbed(cluster: Cluster, client: "subprocess.Popen[bytes]") -> None:
+def check_undisturbed(cluster: Cluster, client: Process) -> None:
     """The answer is right, and nobody was missed."""
     out, _ = client.communicate(timeout=60)
     assert client.returncode == 0, (cluster.folder / "stderr").read_text()
