@@ -185,6 +185,13 @@ def settle(guard: Guard) -> list[str]:
     return guard.left()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def loaded_code_is_no_garbage() -> None:
+    """Each test looks for garbage, but not among all that was there before the first."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def guard() -> Iterator[Guard]:
     """Fail a test for logged failures and for what it leaves behind."""
