@@ -49,8 +49,10 @@ def faked(clock: Path) -> dict[str, str]:
     return {
         "LD_PRELOAD": str(LIBRARIES[0]),
         "FAKETIME_TIMESTAMP_FILE": str(clock),
-        "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_CACHE_DURATION": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        # Else a thread's wait for a time, for Python's own lock too, is over at once, and begins again.
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",
     }
 
 
