@@ -145,7 +145,11 @@ def test_client_killed_while_it_submits_leaves_all_or_nothing(cluster: Cluster) 
 
 def test_client_killed_while_it_follows_loses_nothing(cluster: Cluster) -> None:
     """In the middle of the request; nothing is written in its place."""
-    slow = f'while read -r line; do sleep 0.01; echo "$line"; done | {SHOUT}'
+    gate = cluster.folder / "gate"
+    gate.touch()
+    # It ends when its client has.
+    wait = f"case $line in *199) while [ -e {gate} ]; do sleep 0.05; done;; esac"
+    slow = f'while read -r line; do {wait}; sleep 0.01; echo "$line"; done | {SHOUT}'
     client = cluster.begin("run", "input", "--mapper", slow, "--reducer", KEYS, "--output", "answer")
     until(lambda: any(each["done"] > 0 for each in cluster.ask("list")), what="the middle of it")
     client.kill()
@@ -154,6 +158,7 @@ def test_client_killed_while_it_follows_loses_nothing(cluster: Cluster) -> None:
     for each in cluster.at.glob(".answer*"):
         # Nobody could take this away any more.
         each.unlink()
+    gate.unlink()
     finish(cluster, "")
 
 
