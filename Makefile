@@ -21,7 +21,8 @@ TIMEOUT := $(shell command -v timeout >/dev/null && echo timeout --kill-after=30
 .PHONY: demo test chaos lint docs clean
 
 test: .venv/installed-test
-	$(TIMEOUT) $(BIN)/python -m pytest $(if $(TESTS),$(TESTS),--numprocesses 3 --dist loadfile)
+	$(TIMEOUT) $(BIN)/python -m pytest \
+		$(if $(TESTS),$(TESTS),--numprocesses 3 --dist loadfile --no-loadscope-reorder)
 
 chaos: .venv/installed-test
 	$(TIMEOUT) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile \

@@ -3,6 +3,7 @@
 import heapq
 import random
 import signal
+import sys
 import threading
 import time
 from collections import Counter
@@ -10,15 +11,40 @@ from collections.abc import Callable
 from itertools import count
 
 from attrs import define, field
-from cluster import Cluster, until
+from cluster import Cluster, Part, until
 from links import Link, Switchboard
-from nursery import Nursery, NurseryPart, add_worker
 
 WAYS = ("exits from within", "segfault", "killed", "stopped, then killed", "link mute, then killed")
 LINGER_SECONDS = 2.0, 5.0
 """How long a stopped or mute worker is still there."""
 AWAY_SECONDS = 0.2, 1.0
 EXIT_SECONDS = 0.5
+EXIT_STATUS = 3
+EXIT = """
+import os, signal
+signal.signal(signal.SIGALRM, lambda *_: os._exit({status}))
+signal.setitimer(signal.ITIMER_REAL, {seconds})
+"""
+WORKER = "from hagoop.worker_tap import main; main()"
+
+
+@define(eq=False)
+class MortalPart(Part):
+    """A worker that may exit from within.
+
+    :ivar seconds: when its next life does so; 0: never.
+    """
+
+    seconds: float = 0.0
+
+    def start(self) -> None:
+        """Begin a life."""
+        for each in self.folder.glob("*.pid"):
+            # Of a life that was killed; by now another process may have its number.
+            each.unlink()
+        ends = EXIT.format(status=EXIT_STATUS, seconds=self.seconds) if self.seconds else ""
+        self.words[2] = ends + WORKER
+        super().start()
 
 
 @define(eq=False)
@@ -28,7 +54,7 @@ class Mortal:
     :ivar joined: how often it had joined when its last life began.
     """
 
-    part: NurseryPart
+    part: MortalPart
     link: Link
     dice: random.Random
     joined: int = 0
@@ -117,15 +143,26 @@ class Churn:
 
 
 def make_churn(
-    cluster: Cluster, nursery: Nursery, board: Switchboard, workers: int, mean_seconds: float, seed: int
+    cluster: Cluster, board: Switchboard, workers: int, mean_seconds: float, seed: int
 ) -> Churn:
     """So many workers, each behind a link of its own; nobody lives yet."""
     mortals = []
     for number in range(workers):
         link = board.add(cluster.commands, cluster.web)
-        part = add_worker(cluster, nursery, f"{link.host}:{cluster.commands}")
+        part = add_worker(cluster, f"{link.host}:{cluster.commands}")
         mortals.append(Mortal(part, link, random.Random(f"{seed} {number}")))
     return Churn(mortals, mean_seconds)
+
+
+def add_worker(cluster: Cluster, server: str) -> MortalPart:
+    """One more worker, not started yet, which will know the server by this address."""
+    name = f"worker-{len(cluster.workers) + 1}"
+    folder = cluster.folder / name
+    folder.mkdir()
+    words = [sys.executable, "-c", WORKER, "-n", "--server", server, "--name", name, "--slots", "1"]
+    part = MortalPart(folder, [*words, "--state", str(folder / "state")], cluster.env)
+    cluster.workers.append(part)
+    return part
 
 
 def await_all(churn: Churn) -> None:

@@ -16,7 +16,6 @@ from fleets import COUNT, MAP, write_books
 from idle import check_idle, watch
 from line_ledger import numbered, wrong_in_ledger
 from links import Switchboard
-from nursery import Nursery
 
 NUMBERS = f"""#!{sys.executable}
 import os, sys, time
@@ -44,14 +43,6 @@ class Case:
 
 
 @pytest.fixture
-def nursery() -> Iterator[Nursery]:
-    """Where workers come from."""
-    made = Nursery()
-    yield made
-    made.close()
-
-
-@pytest.fixture
 def board() -> Iterator[Switchboard]:
     """The links between them and the server."""
     made = Switchboard("127.0.0.1")
@@ -60,7 +51,7 @@ def board() -> Iterator[Switchboard]:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, nursery: Nursery, board: Switchboard) -> Iterator[Cluster]:
+def cluster(tmp_path: Path, board: Switchboard) -> Iterator[Cluster]:
     """A server, and nobody to work for it yet."""
     with running(tmp_path / "it", 0) as made:
         (made.at / "print_numbers.py").write_text(NUMBERS)
@@ -117,14 +108,14 @@ def warm_up(cluster: Cluster, case: Case) -> None:
 
 @pytest.mark.parametrize("seed", [1])
 def test_every_answer_is_right_while_workers_die(
-    cluster: Cluster, nursery: Nursery, board: Switchboard, short: bool, seed: int
+    cluster: Cluster, board: Switchboard, short: bool, seed: int
 ) -> None:
     """In five ways, each after two seconds on average; afterwards the server is as idle as before."""
     workers, seconds, lines = (8, 15.0, 200) if short else (20, 60.0, 500)
     cases = [ledger_case(cluster, lines), words_case(cluster, lines)]
     warm_up(cluster, cases[0])
     before = watch(cluster)
-    churn = make_churn(cluster, nursery, board, workers, MEAN_SECONDS, seed)
+    churn = make_churn(cluster, board, workers, MEAN_SECONDS, seed)
     churn.begin()
     try:
         wrong = ask_for(cluster, cases, seconds)

@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import nursery
 from attrs import define, field
+from nursery import STARTUP, Process
 
-import hagoop
-
-SOURCE = Path(hagoop.__file__).parent.parent
+SOURCE = nursery.SOURCE
 REQUEST = [sys.executable, "-m", "hagoop.request_script"]
 END_SECONDS = 20.0
 REQUEST_SECONDS = 90.0
@@ -135,18 +135,17 @@ class Part:
     words: list[str]
     env: dict[str, str]
     prefix: list[str] = field(factory=list)
-    process: "subprocess.Popen[bytes] | None" = None
+    process: Process | None = None
     was_killed: bool = False
 
     def start(self) -> None:
         """Start it."""
         self.was_killed = False
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen(
+            self.process = nursery.start(
                 [*self.prefix, *self.words],
                 cwd=self.folder,
                 env=self.env,
-                stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -205,7 +204,7 @@ class Cluster:
     web: int = field(init=False)
     server: Part = field(init=False)
     workers: list[Part] = field(factory=list)
-    clients: "list[subprocess.Popen[bytes]]" = field(factory=list)
+    clients: list[Process] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         for each in ("tmp", "home", "at"):
@@ -225,12 +224,10 @@ class Cluster:
     def env(self) -> dict[str, str]:
         """The environment of all processes: PATH, and folders of the test's own."""
         return {
+            **STARTUP,
             "PATH": os.environ["PATH"],
-            "LANG": "C.UTF-8",
             "HOME": str(self.folder / "home"),
             "TMPDIR": str(self.folder / "tmp"),
-            "PYTHONPATH": str(SOURCE),
-            "PYTHONWARNINGS": "default::ResourceWarning",
         }
 
     @property
@@ -309,27 +306,21 @@ class Cluster:
         prefix: Sequence[str] = (),
     ) -> "subprocess.CompletedProcess[bytes]":
         """Run ``hagoop-request`` to its end, in the folder ``at``."""
-        return subprocess.run(
-            [*prefix, *self.request_words(*words)],
-            cwd=self.at,
-            env={**self.env, **(env or {})},
-            timeout=seconds,
-            capture_output=True,
-            **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),
-        )
+        whole = [*prefix, *self.request_words(*words)]
+        wanted = {**self.env, **(env or {})}
+        return nursery.run(whole, cwd=self.at, env=wanted, stdin=stdin, seconds=seconds)
 
-    def begin(self, *words: object) -> "subprocess.Popen[bytes]":
+    def begin(self, *words: object) -> Process:
         """Start ``hagoop-request`` and leave it running; its stderr is in the file ``stderr``."""
         return self.begin_client(self.folder / "stderr", *words)
 
-    def begin_client(self, said: Path, *words: object) -> "subprocess.Popen[bytes]":
+    def begin_client(self, said: Path, *words: object) -> Process:
         """The same with a file of its own for stderr; whatever has not ended by then ends with all."""
         with open(said, "wb") as stderr:
-            client = subprocess.Popen(
+            client = nursery.start(
                 self.request_words(*words),
                 cwd=self.at,
                 env=self.env,
-                stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
             )

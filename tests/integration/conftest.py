@@ -12,6 +12,7 @@ import signal
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
+import nursery
 import pytest
 import pytest_twisted
 from attrs import define, field
@@ -152,8 +153,9 @@ def close(reader: object) -> None:
 
 
 def child_processes() -> set[int]:
-    """Children of this process that run or that nobody has waited for."""
-    return {int(each.name) for each in Path("/proc").glob("[0-9]*") if parent_of(each) == os.getpid()}
+    """Children of this process, and those of the nursery, that run or that nobody has waited for."""
+    own = {int(each.name) for each in Path("/proc").glob("[0-9]*") if parent_of(each) == os.getpid()}
+    return own | nursery.living()
 
 
 def parent_of(process: Path) -> int:
@@ -181,6 +183,13 @@ def settle(guard: Guard) -> list[str]:
     # An unhandled failure is logged when its Deferred is collected.
     gc.collect()
     return guard.left()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loaded_code_is_no_garbage() -> None:
+    """Each test looks for garbage, but not among all that was there before the first."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

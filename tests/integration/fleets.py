@@ -9,13 +9,12 @@ import json
 import os
 import random
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from attrs import define, field
-from cluster import REQUEST_SECONDS, SOURCE, Cluster, differ, oracle
+from cluster import REQUEST_SECONDS, SOURCE, Cluster, Process, differ, oracle
 
 WORDS = f"""#!{sys.executable}
 import os, re, sys, time
@@ -86,7 +85,7 @@ class Asked:
     cluster: Cluster
     name: str
     words: tuple[str, ...]
-    process: "subprocess.Popen[bytes]" = field(init=False)
+    process: Process = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         words = ("run", *self.words, "--output", self.name, "--json")

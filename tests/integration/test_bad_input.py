@@ -9,10 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import nursery
 import pytest
-from cluster import REQUEST, Cluster, Part, can, free_ports, is_one_sentence, running, until
+from cluster import REQUEST, STARTUP, Cluster, Part, can, free_ports, is_one_sentence, running, until
 
 from hagoop import commands
 
@@ -408,17 +410,22 @@ def test_newer_client(cluster: Cluster) -> None:
     assert len(cluster.ask("workers")) == 2
 
 
-@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9\r\n", b"HTTP/1.0 400 no\r\n\r\n", b"\0", b""])
-def test_stranger_instead_of_a_server(cluster: Cluster, answer: bytes) -> None:
-    """Whatever listens there, it is no HaGoop."""
-    with Listener(answer) as stranger:
-        told = said(cluster.request("list", "--server", f"127.0.0.1:{stranger.port}"), UNREACHABLE)
-    ours = (
-        f"127.0.0.1:{stranger.port} does not answer as a HaGoop server; if it is one, it takes a line: "
-        "hagoop-server invite client, there"
-    )
-    web = "127.0.0.1 answers as a web server, not as HaGoop; commands are on 9470"
-    assert told == (web if answer.startswith(b"HTTP") else ours)
+ANSWERS = [b"SSH-2.0-OpenSSH_9\r\n", b"HTTP/1.0 400 no\r\n\r\n", b"\0", b""]
+
+
+def test_strangers_instead_of_a_server(cluster: Cluster) -> None:
+    """Whatever listens there, it is no HaGoop; who says nothing more is given up, here all at a time."""
+    with contextlib.ExitStack() as stack, ThreadPoolExecutor(len(ANSWERS)) as at_a_time:
+        listeners = [stack.enter_context(Listener(each)) for each in ANSWERS]
+        places = [f"127.0.0.1:{each.port}" for each in listeners]
+        asked = list(at_a_time.map(lambda place: cluster.request("list", "--server", place), places))
+    for answer, place, ran in zip(ANSWERS, places, asked, strict=True):
+        ours = (
+            f"{place} does not answer as a HaGoop server; if it is one, it takes a line: "
+            "hagoop-server invite client, there"
+        )
+        web = "127.0.0.1 answers as a web server, not as HaGoop; commands are on 9470"
+        assert said(ran, UNREACHABLE) == (web if answer.startswith(b"HTTP") else ours)
 
 
 # Usage
@@ -452,7 +459,8 @@ USAGES = [
 @pytest.mark.parametrize(("words", "told"), USAGES, ids=lambda value: " ".join(value)[:40])
 def test_usage(tmp_path: Path, words: list[str], told: str) -> None:
     """Exit status 2 and a sentence, nothing else."""
-    ran = subprocess.run([*REQUEST, *words], cwd=tmp_path, capture_output=True, timeout=30)
+    env = {**STARTUP, "PATH": os.environ["PATH"]}
+    ran = nursery.run([*REQUEST, *words], cwd=tmp_path, env=env, seconds=30)
     assert said(ran, USAGE).startswith(told)
     assert list(tmp_path.iterdir()) == []
 

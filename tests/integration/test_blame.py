@@ -1,7 +1,6 @@
 """Whose fault it is: programs, machines and departures are told apart."""
 
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,8 @@ pytestmark = pytest.mark.slow
 TEXT = b"".join(b"line %d\n" % number for number in range(400))
 TOOL = "while read -r line; do sleep 0.01; printf '%s\\n' \"$line\"; done"
 BROKEN = "exit 9"
+SOON = 40.0
+"""Seconds: four times what it may take, for a busy machine."""
 
 
 @pytest.fixture
@@ -51,13 +52,11 @@ def test_machine_on_which_all_fails_is_put_aside(cluster: Cluster) -> None:
 
 
 def test_program_that_always_fails_is_told_soon(cluster: Cluster) -> None:
-    """On one worker after two runs, on many after four, and never in more than ten seconds."""
+    """On one worker after two runs, and on many after four."""
     for count in (1, 3):
         while len(cluster.workers) < count:
             add_worker(cluster, "broken")
-        began = time.monotonic()
-        ran = cluster.request("run", "input", "--quiet", "--mapper", "tool")
-        assert time.monotonic() - began < 10
+        ran = cluster.request("run", "input", "--quiet", "--mapper", "tool", seconds=SOON)
         assert ran.returncode == 1
         times = {1: "2 times", 3: "4 times"}[count]
         assert f"the mapper failed {times} on input, line".encode() in ran.stderr
@@ -69,39 +68,25 @@ def test_slow_program_that_always_fails_is_told_after_its_attempts(cluster: Clus
     add_worker(cluster, "sound")
     add_worker(cluster, "sound")
     fails = "sleep 1.1; echo 'no use' >&2; exit 1"
-    began = time.monotonic()
-    ran = cluster.request("run", "input", "--quiet", "--mapper", fails)
-    assert time.monotonic() - began < 10
+    ran = cluster.request("run", "input", "--quiet", "--mapper", fails, seconds=SOON)
     assert ran.returncode == 1
     assert b"the mapper failed 4 times on input, line" in ran.stderr
     assert ran.stderr.strip().endswith(b"it said: no use")
-
-
-def _is_busy_again(cluster: Cluster, request: str) -> bool:
-    """Whether a worker is at it once more; not if it is done before."""
-
-    def is_busy() -> bool:
-        return any(each["doing"] != "idle" for each in cluster.ask("workers"))
-
-    def has_ended() -> bool:
-        return bool(cluster.ask("status", request)["state"] != "running")
-
-    until(lambda: is_busy() or has_ended(), 60, "work for the worker")
-    return not has_ended()
 
 
 def test_no_number_of_departures_fails_a_request(cluster: Cluster) -> None:
     """A worker that is killed ten times over the same lines."""
     add_worker(cluster, "sound")
     [worker] = cluster.workers
-    request = cluster.request("run", "input", "--mapper", "tool", "--detach").stdout.decode().strip()
-    deaths = 0
-    while deaths < 10 and _is_busy_again(cluster, request):
+    begun, gate = cluster.folder / "begun", cluster.folder / "gate"
+    gate.touch()
+    held = f"echo >> {begun}; while [ -e {gate} ]; do sleep 0.05; done; cat"
+    request = cluster.request("run", "input", "--mapper", held, "--detach").stdout.decode().strip()
+    for deaths in range(10):
+        until(lambda deaths=deaths: begun.exists() and begun.stat().st_size > deaths, 60, "a run")
         worker.kill()
         worker.start()
-        deaths += 1
-    # A machine that is slow to tell may be through with its work before the tenth.
-    assert deaths >= 3
+    gate.unlink()
     assert cluster.request("wait", request).returncode == 0
     assert differ(cluster.request("answer", request).stdout, TEXT) == ""
     assert cluster.ask("status")["failures"] == 0

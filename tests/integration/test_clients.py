@@ -11,6 +11,7 @@ import sys
 import termios
 from collections.abc import Iterator
 
+import nursery
 import pytest
 from cluster import Cluster, differ, oracle, running, until
 
@@ -99,9 +100,7 @@ def submit_and_die(cluster: Cluster, when: str) -> None:
     """Send all that must travel, input too, and be killed."""
     words = [sys.executable, "-c", DYING, when, "run", "--server", cluster.address, "-"]
     words += ["--mapper", SHOUT, "--reducer", KEYS]
-    ran = subprocess.run(
-        words, cwd=cluster.at, env=cluster.env, input=TEXT, capture_output=True, timeout=60
-    )
+    ran = nursery.run(words, cwd=cluster.at, env=cluster.env, stdin=TEXT, seconds=60)
     assert (ran.returncode, ran.stdout, ran.stderr) == (-signal.SIGKILL, b"", b"")
 
 
@@ -146,7 +145,11 @@ def test_client_killed_while_it_submits_leaves_all_or_nothing(cluster: Cluster) 
 
 def test_client_killed_while_it_follows_loses_nothing(cluster: Cluster) -> None:
     """In the middle of the request; nothing is written in its place."""
-    slow = f'while read -r line; do sleep 0.01; echo "$line"; done | {SHOUT}'
+    gate = cluster.folder / "gate"
+    gate.touch()
+    # It ends when its client has.
+    wait = f"case $line in *199) while [ -e {gate} ]; do sleep 0.05; done;; esac"
+    slow = f'while read -r line; do {wait}; sleep 0.01; echo "$line"; done | {SHOUT}'
     client = cluster.begin("run", "input", "--mapper", slow, "--reducer", KEYS, "--output", "answer")
     until(lambda: any(each["done"] > 0 for each in cluster.ask("list")), what="the middle of it")
     client.kill()
@@ -155,6 +158,7 @@ def test_client_killed_while_it_follows_loses_nothing(cluster: Cluster) -> None:
     for each in cluster.at.glob(".answer*"):
         # Nobody could take this away any more.
         each.unlink()
+    gate.unlink()
     finish(cluster, "")
 
 

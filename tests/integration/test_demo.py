@@ -18,7 +18,11 @@ from hagoop.demo.pipe import SCRIPT
 pytestmark = pytest.mark.slow
 
 DEMO = [sys.executable, "-m", "hagoop.demo.script"]
-SMALL = ["--lines", "20000", "--good", "2", "--bad", "1", "--evil", "1", "--flaky", "1", "--late", "0"]
+FEW = ["--good", "2", "--bad", "1", "--evil", "1", "--flaky", "1"]
+SMALL = [*FEW, "--late", "0", "--lines", "20000"]
+GOOD = ["--good", "2", "--bad", "0", "--evil", "0", "--flaky", "0", "--late", "0", "--lines", "20000"]
+LONG = [*FEW, "--late", "1", "--lines", "200000"]
+"""At the pace of so few this takes half a minute."""
 
 
 @pytest.fixture
@@ -73,7 +77,7 @@ def test_demo_survives_and_proves_it(folder: Path) -> None:
 
 def test_wrong_answer_is_found_out(folder: Path) -> None:
     """The comparison can fail."""
-    status, said = run(folder, *SMALL, "--quiet", "--tamper")
+    status, said = run(folder, *GOOD, "--quiet", "--tamper")
     assert status == 1, said
     assert "DIFFERENT: line " in said
     assert "Equal" not in said
@@ -83,7 +87,7 @@ def test_wrong_answer_is_found_out(folder: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_demo_leaves_nothing(folder: Path, number: signal.Signals) -> None:
     """In the middle, when workers hold work and programs run."""
-    process = start(folder, "--lines", "500000", "--seed", "1")
+    process = start(folder, *LONG, "--seed", "1")
     assert process.stdout is not None
     said = ""
     while " s  map" not in said:
@@ -99,7 +103,7 @@ def test_interrupted_demo_leaves_nothing(folder: Path, number: signal.Signals) -
 
 def test_killed_demo_takes_its_workers_along(folder: Path) -> None:
     """Nothing could be ended in good order: all notice that their server or parent is gone."""
-    process = start(folder, "--lines", "500000", "--flaky", "1")
+    process = start(folder, *LONG)
     assert process.stdout is not None
     while " s  map" not in process.stdout.readline():
         assert process.poll() is None

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nursery
 import pytest
 from attrs import define, evolve
 from cluster import Cluster, Part, is_one_sentence, until
@@ -81,7 +82,7 @@ class Guarded(Cluster):
         """``hagoop-request`` with another line, from its environment."""
         command = [sys.executable, "-m", "hagoop.request_script", *words]
         known = {**self.env, "HAGOOP_SERVER": line, **env}
-        return subprocess.run(command, cwd=self.at, env=known, capture_output=True, timeout=60)
+        return nursery.run(command, cwd=self.at, env=known, seconds=60)
 
     def machine(self, name: str) -> Part:
         """One on which a worker has never been."""
@@ -162,6 +163,8 @@ def test_third_machine_joins_by_one_line(cluster: Guarded) -> None:
     assert (ran.returncode, ran.stdout) == (DONE, b"a\nb\n"), ran.stderr.decode()
     fourth = cluster.machine("fourth")
     fourth.words += ["--server", line]
+    # With a command line of its own from the first.
+    fourth.prefix = ["env"]
     fourth.start()
     until(lambda: fourth.said("was used as often as it may be"), what="its refusal")
     assert fourth.process is not None

@@ -11,6 +11,8 @@ pytest_plugins = ["pytester"]
 INI = "[pytest]\naddopts = --strict-markers -p no:cacheprovider\nfilterwarnings = error\n"
 IMPORTS = """
 import subprocess
+import sys
+import nursery
 import pytest
 from hypothesis import Phase, given, settings, strategies as st
 from twisted.internet import reactor
@@ -26,9 +28,11 @@ PASSES = "\nasync def test_next():\n    pass\n"
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester) -> Callable[[str], pytest.RunResult]:
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], pytest.RunResult]:
     """Run tests, and one after them that must pass, under the same conftest as ours."""
-    ours = (Path(__file__).parent / "conftest.py").read_text()
+    here = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", str(here))
+    ours = (here / "conftest.py").read_text()
     pytester.makeconftest(ours + "\nSETTLE_SECONDS = 0.3\n")
     pytester.makeini(INI)
 
@@ -77,8 +81,10 @@ def test_what_is_left_behind_fails_a_test(run) -> None:
         "async def test_process():\n"
         "    reactor.spawnProcess(ProcessProtocol(), 'cat', ['cat'], {'PATH': '/bin:/usr/bin'})\n"
         "async def test_popen():\n    pytest.left = subprocess.Popen(['sleep', '100'])\n"
+        "def test_child(tmp_path):\n    words = [sys.executable, '-c', 'import time; time.sleep(100)']\n"
+        "    assert nursery.start(words, cwd=tmp_path, env=nursery.STARTUP).poll() is None\n"
     )
-    result.assert_outcomes(passed=9, errors=8)
+    result.assert_outcomes(passed=10, errors=9)
     assert told_at_the_end(result) == [
         ("test_failure", "logged"),
         ("test_other", "logged"),
@@ -88,6 +94,7 @@ def test_what_is_left_behind_fails_a_test(run) -> None:
         ("test_port", "open"),
         ("test_process", "open"),
         ("test_popen", "child process"),
+        ("test_child", "child process"),
     ]
 
 

@@ -37,11 +37,11 @@ LEFT_BEHIND = {
 }
 """Programs that end well and leave another."""
 STUBBORN = {
-    "ignores TERM": f"trap '' TERM HUP INT; while :; do {FOREVER}; done",
-    "of a session of its own": f"trap '' TERM; setsid {FOREVER} & {FOREVER}",
-    "a daemon and its parent": f"./daemon.py && {FOREVER}",
+    "ignores TERM": (1, f"trap '' TERM HUP INT; while :; do {FOREVER}; done"),
+    "of a session of its own": (2, f"trap '' TERM; setsid {FOREVER} & {FOREVER}"),
+    "a daemon and its parent": (2, f"./daemon.py && {FOREVER}"),
 }
-"""Programs that do not end."""
+"""Programs that do not end; how many processes of each."""
 BOMB = """#!/bin/sh
 # More than it may be; but not so many that others on this machine can start none.
 number=0
@@ -181,26 +181,33 @@ def test_nothing_outlives_a_program_that_ends_well(cluster: Cluster, mapper: str
 
 
 @contained
-@pytest.mark.parametrize("mapper", STUBBORN.values(), ids=STUBBORN)
-def test_stubborn_program_is_gone_soon_after_it_is_cancelled(cluster: Cluster, mapper: str) -> None:
-    """First TERM, which it does not mind, then KILL; with all that it has started."""
-    request = submit(cluster, mapper)
-    assert cluster.request("cancel", request).returncode == 0
-    until(lambda: not sleepers(), GONE_SECONDS, "the end of the program")
+def test_stubborn_programs_are_gone_soon_after_they_are_cancelled(tmp_path: Path) -> None:
+    """First TERM, which they do not mind, then KILL; with all that they have started."""
+    with running(tmp_path / "it", 0) as wide:
+        wide.start_workers(1, "--slots", str(len(STUBBORN)))
+        write_programs(wide)
+        for count, mapper in STUBBORN.values():
+            before = len(sleepers())
+            submit(wide, mapper)
+            until(lambda before=before, count=count: len(sleepers()) == before + count)
+        for each in wide.ask("list"):
+            assert wide.request("cancel", each["id"]).returncode == 0
+        until(lambda: not sleepers(), GONE_SECONDS, "the end of the programs")
+        check_work(wide)
 
 
 @contained
-@pytest.mark.parametrize("mapper", STUBBORN.values(), ids=STUBBORN)
-def test_no_program_outlives_a_worker_that_is_killed(mortal: Cluster, mapper: str) -> None:
+@pytest.mark.parametrize("name", STUBBORN)
+def test_no_program_outlives_a_worker_that_is_killed(mortal: Cluster, name: str) -> None:
     """``kill -9``: nobody is left who could end it."""
-    submit(mortal, mapper)
+    submit(mortal, STUBBORN[name][1])
     mortal.workers[0].kill()
     until(lambda: not sleepers(), GONE_SECONDS, "the end of the program")
 
 
 def test_stopped_worker_ends_its_programs(mortal: Cluster) -> None:
     """SIGTERM of the worker, whose program does not mind it."""
-    submit(mortal, STUBBORN["ignores TERM"])
+    submit(mortal, STUBBORN["ignores TERM"][1])
     mortal.workers[0].term()
     mortal.workers[0].wait()
     assert not sleepers()
@@ -258,13 +265,19 @@ def test_program_that_fills_the_disk_is_stopped(cluster: Cluster) -> None:
 
 
 @pytest.mark.parametrize(
-    "cmd",
-    ["true", "exec <&-; true", "exec >&-; cat >&2", "head -n 1 > /dev/null", "./chatter.py > /dev/null"],
+    ("cmd", "times"),
+    [
+        ("true", 100),
+        ("exec <&-; true", 100),
+        ("exec >&-; cat >&2", 100),
+        ("head -n 1 > /dev/null", 100),
+        ("./chatter.py > /dev/null", 10),
+    ],
     ids=["reads nothing", "closes stdin", "closes stdout", "stops reading", "prints nothing"],
 )
-def test_streams_that_nobody_wants_are_no_failure(cluster: Cluster, cmd: str) -> None:
+def test_streams_that_nobody_wants_are_no_failure(cluster: Cluster, cmd: str, times: int) -> None:
     """Of a mapper and of a reducer, with more input than a pipe holds."""
-    (cluster.at / "long").write_bytes(TEXT * 100)
+    (cluster.at / "long").write_bytes(TEXT * times)
     for words in (("--mapper", cmd, "--reducer", "cat"), ("--mapper", "cat", "--reducer", cmd)):
         ran = cluster.request("run", "long", *words)
         assert (ran.returncode, ran.stdout) == (0, b""), ran.stderr.decode()
@@ -273,9 +286,11 @@ def test_streams_that_nobody_wants_are_no_failure(cluster: Cluster, cmd: str) ->
 
 def test_ten_thousand_lines_of_stderr_change_nothing(cluster: Cluster) -> None:
     """Before, during and after the data, of mapper and reducer; head and tail are kept."""
-    ran = cluster.request("run", "input", "--mapper", "./chatter.py", "--reducer", "./chatter.py")
+    lines = TEXT[: len(TEXT) // 10].rpartition(b"\n")[0]
+    (cluster.at / "few").write_bytes(lines)
+    ran = cluster.request("run", "few", "--mapper", "./chatter.py", "--reducer", "./chatter.py")
     assert ran.returncode == 0, ran.stderr.decode()
-    assert differ(ran.stdout, oracle([TEXT], "cat", "cat")) == ""
+    assert differ(ran.stdout, oracle([lines], "cat", "cat")) == ""
     status = cluster.ask("status")
     assert status["failures"] == 0
     assert "a line of chatter, 0\n" in status["log"]
