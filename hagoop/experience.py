@@ -258,33 +258,51 @@ class JobSizer:
     The first job is one unit (a line, a cell); then jobs grow by at most ``GROWTH``, never
     past what the measured speed allows: weight over *all* seconds of a job bounds the true
     speed from below, start-up included, so that a slow program is never given hours at once.
+
+    A program that has run here before begins with what should take it ``REMEMBERED_SECONDS``:
+    as its lines may be others now, no more of its speed is trusted than saves the first starts.
+
+    :ivar remembered: its speed in an earlier request.
     """
 
     GROWTH = 16
+    REMEMBERED_SECONDS = 0.25
 
+    remembered: float | None = None
     _speed: float | None = field(default=None)
     _largest: int = field(default=0)
+    _steady: float | None = field(default=None)
+
+    @property
+    def steady(self) -> float | None:
+        """Weight a second in the heaviest job, in which its start counts least."""
+        return self._steady
 
     def next_job(self, left: int, commit_seconds: float) -> int:
         """How much of ``left`` the next job takes; at least 1."""
-        if self._speed is None:
+        if self._speed is not None:
+            wanted = min(self._speed * commit_seconds, self._largest * self.GROWTH)
+        elif self.remembered is not None:
+            wanted = self.remembered * min(commit_seconds, self.REMEMBERED_SECONDS)
+        else:
             return 1
-        wanted = min(self._speed * commit_seconds, self._largest * self.GROWTH)
         wanted = max(1, int(wanted))
         # A rest of under half a job is not worth a start of the program.
         return left if left < 1.5 * wanted else wanted
 
     def expected_seconds(self, weight: int) -> float:
         """How long a job of this weight should take; 0 while nothing is known."""
-        return weight / self._speed if self._speed else 0.0
+        speed = self._speed or self.remembered
+        return weight / speed if speed else 0.0
 
     def observe(self, weight: int, seconds: float) -> None:
         """A job has ended well."""
-        self._largest = max(self._largest, weight)
         measured = weight / max(seconds, LEAST_SECONDS)
+        if weight >= self._largest:
+            self._largest, self._steady = weight, measured
         slower = self._speed is not None and measured < self._speed
         self._speed = (measured + self._speed) / 2 if slower and self._speed else measured
 
     def failed(self, weight: int) -> None:
-        """A job has failed: begin again with half of it."""
-        self._largest = max(1, weight // (2 * self.GROWTH))
+        """A job has failed: begin again with half of it, or with one unit if it was the first."""
+        self._largest, self.remembered = max(1, weight // (2 * self.GROWTH)), None

@@ -34,6 +34,7 @@ from hagoop.jobs import Assignment, AssignmentId, Failure, Finished, Kept, Phase
 from hagoop.links import Link
 from hagoop.options import WorkerConfig
 from hagoop.piecework import Work
+from hagoop.remembered import Remembered
 from hagoop.transfer import Transfer
 from hagoop.workbench import Share, Workbench
 
@@ -109,6 +110,7 @@ class Worker:
     works: dict[AssignmentId, Work] = field(factory=dict)
     _unbegun: dict[AssignmentId, int] = field(factory=dict)
     _sizers: dict[tuple[RequestId, Phase, int], JobSizer] = field(factory=dict)
+    _remembered: Remembered = field(factory=Remembered)
     _programs: dict[RequestId, set[str]] = field(factory=dict)
     _back: list["Deferred[None]"] = field(factory=list)
     _slots: list["Deferred[None]"] = field(factory=list)
@@ -318,9 +320,10 @@ class Worker:
     def _begin(self, assignment: Assignment) -> Work:
         # Another round may be another step, of another program.
         key = assignment.request, assignment.phase, assignment.round
-        sizer = self._sizers.setdefault(key, JobSizer())
+        if key not in self._sizers:
+            self._sizers[key] = self._remembered.sizer(assignment.program, assignment.phase)
         self._programs[assignment.request] = {each.digest for each in assignment.program.files}
-        work = Work(assignment, self.bench, self, self.reactor, sizer)
+        work = Work(assignment, self.bench, self, self.reactor, self._sizers[key])
         self.works[assignment.id] = work
         return work
 
@@ -329,6 +332,7 @@ class Worker:
             failure = await work.settle()
         finally:
             self.works.pop(work.id, None)
+            self._remembered.learn(work.assignment.program, work.assignment.phase, work.sizer)
             if not self.works:
                 self._rest()
         if failure is not None:

@@ -291,6 +291,33 @@ def test_failed_job_is_tried_again_with_half() -> None:
     assert sizer.next_job(10_000, 10.0) == 16
 
 
+def test_known_program_begins_with_a_quarter_of_a_second() -> None:
+    """Not with one line; with no more, as its lines may be slower now; then by what it measures."""
+    sizer = JobSizer(remembered=1000.0)
+    assert sizer.next_job(100_000, 10.0) == 250
+    assert sizer.next_job(300, 10.0) == 300
+    assert sizer.next_job(100_000, 0.1) == 100
+    assert sizer.expected_seconds(250) == 0.25
+    sizer.observe(250, 25.0)
+    assert sizer.next_job(100_000, 10.0) == 100
+
+
+def test_failure_of_a_known_program_is_tried_again_with_one_line() -> None:
+    """What was remembered does not hold for these lines."""
+    sizer = JobSizer(remembered=1000.0)
+    sizer.failed(250)
+    assert sizer.next_job(1000, 10.0) == 1
+
+
+def test_heaviest_job_tells_the_steady_speed() -> None:
+    """In light ones the start is most of the time."""
+    sizer = JobSizer()
+    assert sizer.steady is None
+    sizer.observe(1000, 2.0)
+    sizer.observe(1, 1.0)
+    assert sizer.steady == 500.0
+
+
 @given(st.floats(0.25, 4.0), st.floats(0.25, 1e4), st.floats(0.01, 3.0), st.integers(0, 3))
 def test_lasting_is_the_sum_of_survival(a: float, b: float, lives: float, failures: int) -> None:
     """Also where as many failures as one make the formula another."""

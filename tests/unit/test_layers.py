@@ -20,7 +20,7 @@ PURE = """
     purity
     findings
     experience progress survived
-    policy requests standing
+    policy requests remembered standing
     leases splitting
     blame fleet
     tail shares
