@@ -19,15 +19,14 @@ REFIT_SECONDS = 10.0
 REFIT_FACTOR = 1.25
 REFIT_FAILURES = 3
 """The prior is fitted anew when failures have grown by a quarter and so many, too."""
-SUPPLY_SECONDS = 0.1
-SUPPLY_SECONDS_EACH = 5e-5
-"""How long what is taken over all workers is good for: at most, and for each worker in it.
+SUPPLY_SECONDS = 0.25
+"""How long a sum over all workers is good for at most."""
+COMMITS_EACH = 0.25
+"""After so many commits for each worker in it, what was taken over all of them is taken anew.
 
 Speeds grow a hundredfold within a tenth of a second when a phase begins: beside an old sum one worker's
 share would be all there is.
 """
-USUAL_COMMITS = 0.25
-"""What is usual is taken anew after so many commits for each worker of which it was seen."""
 RELATIVE_SHARE = 0.1
 """How much one commit says about a worker's speed in general."""
 PhaseKey = tuple[RequestId, Phase, int]
@@ -45,7 +44,8 @@ class Fleet:
     _live: dict[WorkerId, Session] = field(factory=dict)
     _fitted: float = -inf
     _refit_at: float = REFIT_FAILURES
-    _supplies: dict[PhaseKey, tuple[float, float, float]] = field(factory=dict)
+    _supplies: dict[PhaseKey, tuple[float, int, float, float]] = field(factory=dict)
+    _commits: int = 0
     _usual: dict[tuple[RequestId, Phase], Usual] = field(factory=dict)
     _learned: Counter[tuple[RequestId, Phase]] = field(factory=Counter)
 
@@ -166,15 +166,12 @@ class Fleet:
         """What the policy needs to know of a phase and of all workers together."""
         phase = request.id, progress.phase, progress.round
         known = self._supplies.get(phase)
-        if known is None or now - known[0] > self._good_for:
+        if known is None or now > known[0] or self._commits >= known[1]:
             working = [each for each in self.sessions.values() if not each.stalled]
-            speeds = [each.slots * self.speed(each, request, progress.phase) for each in working]
-            known = self._supplies[phase] = now, sum(speeds), progress.leased_weight
-        return policy.Supply(progress.left, known[1], len(self.sessions), known[2])
-
-    @property
-    def _good_for(self) -> float:
-        return min(SUPPLY_SECONDS, SUPPLY_SECONDS_EACH * len(self.sessions))
+            speed = sum(each.slots * self.speed(each, request, progress.phase) for each in working)
+            until = now + SUPPLY_SECONDS, self._commits + max(1, int(COMMITS_EACH * len(working)))
+            known = self._supplies[phase] = *until, speed, progress.leased_weight
+        return policy.Supply(progress.left, known[2], len(self.sessions), known[3])
 
     def next_lease(
         self, session: Session, request: Request, progress: Progress, now: float
@@ -199,6 +196,7 @@ class Fleet:
         record.delivered(now)
         self.standing(session.worker).delivered()
         session.stalled = False
+        self._commits += 1
         usual = self._usual_now(lease.request, phase)
         if usual.known > 1 and pace.speed:
             record.relative += RELATIVE_SHARE * (log(pace.speed / usual.speed) - record.relative)
@@ -207,7 +205,7 @@ class Fleet:
         key = request.id, phase
         known = self._usual.get(key)
         self._learned[key] += 1
-        if known is None or self._learned[key] >= USUAL_COMMITS * known.known:
+        if known is None or self._learned[key] >= COMMITS_EACH * known.known:
             known = self._usual[key] = usual_of(self._paces(request, phase))
             self._learned[key] = 0
         return known

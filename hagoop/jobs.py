@@ -403,7 +403,8 @@ class RequestStatus:
     """A request as ``status`` and ``list`` show it.
 
     :param done: committed share of each phase that has begun, 0 to 1, by name.
-    :param seconds_left: of the running phase, once anything is known of it.
+    :param seconds_left: of the running phase, once anything is known of it: the middle guess (P50).
+    :param most_seconds_left: what it takes at most in nine cases of ten (P90).
     :param answer_bytes: size of the answer once it is done.
     :param step: the step that runs, or ran last, from 1.
     :param bad_lines: how many lines were passed over.
@@ -432,6 +433,7 @@ class RequestStatus:
     steps: int = 1
     bad_lines: int = 0
     warnings: tuple[str, ...] = ()
+    most_seconds_left: float | None = None
 
 
 @frozen

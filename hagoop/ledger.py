@@ -380,6 +380,8 @@ class Ledger:
             return progress, []
         self.fleet.learn(lease, progress.scale.weight(job.start, job.end), job, now)
         progress.commit(lease.stretch, Range(job.start, job.end))
+        if progress.outlook.is_due(now):
+            progress.outlook.committed(now, progress.weight_committed)
         lease.committed = lease.moved = lease.beat = now
         lease.commit_seconds = self._commit_seconds(lease.session, lease.request, progress, now)
         lease.misses = lease.own_misses = 0

@@ -112,7 +112,10 @@ class Request:
 
     def pace(self, worker: WorkerId, phase: Phase) -> Pace:
         """The worker's speed on this phase, to be added to."""
-        return self.paces.setdefault((phase, worker), Pace())
+        known = self.paces.get((phase, worker))
+        if known is None:
+            known = self.paces[phase, worker] = Pace()
+        return known
 
     def count(self, finished: Finished) -> None:
         """A commit was accepted: its counters and words are the request's now."""

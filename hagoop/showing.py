@@ -144,12 +144,19 @@ def _overall(status: RequestStatus) -> float:
 
 def _details(status: RequestStatus) -> str:
     failures = f", {status.failures} failures" if status.failures else ""
-    left = f", {duration(status.seconds_left)} left" if status.seconds_left is not None else ""
+    left = _time_left(status)
     said = f", {clean(status.status)}" if status.status else ""
     bad = f", {status.bad_lines} bad lines" if status.bad_lines else ""
     workers = f"{status.working} of {status.workers} workers"
     step = f"step {status.step} of {status.steps}, " if status.steps > 1 else ""
     return f"{status.id} {step}{status.phase}, {workers}{failures}{bad}{left}{said}"
+
+
+def _time_left(status: RequestStatus) -> str:
+    """The middle guess, and what it is in the worst of ten cases but one."""
+    if status.seconds_left is None or status.most_seconds_left is None:
+        return ""
+    return f", {duration(status.seconds_left)} left (P90 {duration(status.most_seconds_left)})"
 
 
 def _line(request: str, status: RequestStatus) -> str:

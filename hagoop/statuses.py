@@ -8,7 +8,6 @@ from hagoop.ledger import Ledger
 from hagoop.progress import Progress
 from hagoop.requests import Request
 
-KNOWN_SHARE = 0.05
 """How much of a phase must be done before its end is guessed."""
 STATUS_BYTES = 48 << 10
 """A status travels in one message; counters and log give way."""
@@ -55,22 +54,20 @@ def status_of(
         shown = evolve(shown, counters=(), log="")
     if len(wire.encode(shown)) > STATUS_BYTES:
         shown = evolve(shown, warnings=shown.warnings[:1])
-    return shown if progress is None else _with_progress(shown, ledger, account, progress, now)
+    return shown if progress is None else _with_progress(shown, progress, now)
 
 
-def _with_progress(
-    status: RequestStatus, ledger: Ledger, account: Request, progress: Progress, now: float
-) -> RequestStatus:
+def _with_progress(status: RequestStatus, progress: Progress, now: float) -> RequestStatus:
     weight, done = progress.weight, progress.weight_committed
-    speed = ledger.fleet.supply(account, progress, now).speed
-    known = speed and done > KNOWN_SHARE * weight
+    middle, most = progress.seconds_left(now) or (None, None)
     return evolve(
         status,
         phase=progress.phase,
         done=done / weight if weight else 0.0,
         weight=weight,
         whole=progress.whole,
-        seconds_left=(weight - done) / speed if known else None,
+        seconds_left=middle,
+        most_seconds_left=most,
     )
 
 

@@ -44,7 +44,8 @@ class History:
     :ivar failed_by: on whom the program failed, each time.
     :ivar end: one of the lines from the head to here makes the program fail; 0: none does.
     :ivar alone: whether ``failed_by`` counts failures on a single line only.
-    :ivar deaths: the last of each worker that was lost here.
+    :ivar deaths: the last of each worker that was lost here; ``died`` adds to them.
+    :ivar is_deadly: whether so many deaths can hardly be chance.
     """
 
     failed_by: list[WorkerId] = field(factory=list)
@@ -52,6 +53,13 @@ class History:
     end: int = 0
     alone: bool = False
     deaths: dict[WorkerId, Death] = field(factory=dict)
+    is_deadly: bool = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._weigh()
+
+    def _weigh(self) -> None:
+        self.is_deadly = len(self.deaths) >= SOME_WORKERS and _chance(self.deaths) < DOUBTFUL
 
     def failed(self, end: int, worker: WorkerId) -> None:
         """The program failed on a job from here to ``end``."""
@@ -69,11 +77,7 @@ class History:
         known = self.deaths.get(worker, death)
         chance = max(known.chance, death.chance)
         self.deaths[worker] = Death(min(known.end, death.end), chance, death.alone)
-
-    @property
-    def is_deadly(self) -> bool:
-        """Whether so many deaths can hardly be chance."""
-        return len(self.deaths) >= SOME_WORKERS and _chance(self.deaths) < DOUBTFUL
+        self._weigh()
 
     def killed(self, head: int) -> int:
         """How many workers the line at the head must have killed; 0 while that is not certain."""

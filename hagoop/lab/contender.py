@@ -81,6 +81,9 @@ class IContender(Interface):
     def review() -> None:
         """Some time has passed."""
 
+    def seconds_left() -> tuple[float, float] | None:
+        """Its guess of the rest: P50 and P90; None where it has none."""
+
 
 class INetwork(Interface):
     """What a scheduler may say to machines.  It takes half a round trip to arrive, if it does."""

@@ -100,6 +100,10 @@ class Product:
         self._enact(self.ledger.review(self.network.now()))
         self._serve()
 
+    def seconds_left(self) -> tuple[float, float] | None:
+        progress = self.ledger.requests[REQUEST].progress
+        return progress.seconds_left(self.network.now()) if progress else None
+
     def _serve(self) -> None:
         for lease in self.ledger.serve(self.network.now()):
             stretch = lease.stretch

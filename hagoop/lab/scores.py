@@ -39,6 +39,8 @@ def as_object(outcome: Outcome) -> dict[str, object]:
         "copies": tally.copies,
         "taken_back": tally.taken_back,
         "messages_per_second": _short(_messages(outcome)),
+        "p50_held": _held(outcome, 0),
+        "p90_held": _held(outcome, 1),
         "tail_seconds": None if outcome.tail_seconds is None else _short(outcome.tail_seconds),
     }
 
@@ -53,7 +55,7 @@ def scores(outcomes: Iterable[Outcome]) -> Table:
         "makespan",
         CAPACITY,
         *bounds,
-        *("wasted", "leases", "commits", "messages/s", "copies", "taken back", "tail"),
+        *("wasted", "leases", "commits", "messages/s", "copies", "taken back", "tail", "P50/P90 held"),
     ]
     return Table(heads, [_row(each, bounds) for each in outcomes])
 
@@ -73,6 +75,7 @@ def _row(outcome: Outcome, bounds: Sequence[str]) -> list[str]:
         f"{tally.copies:,}",
         f"{tally.taken_back:,}",
         NOTHING if outcome.tail_seconds is None or not ended else f"{outcome.tail_seconds:.1f} s",
+        NOTHING if tally.held is None else "{:.0%}/{:.0%}".format(*tally.held),
     ]
 
 
@@ -102,6 +105,11 @@ def comparison_object(outcomes: Mapping[str, Outcome]) -> dict[str, object]:
 
 def _efficiency(outcome: Outcome) -> str:
     return f"{outcome.efficiency:.3f}" if outcome.tally.finished else NOTHING
+
+
+def _held(outcome: Outcome, which: int) -> float | None:
+    held = outcome.tally.held
+    return None if held is None else _short(held[which])
 
 
 def _wasted(outcome: Outcome) -> float:

@@ -1,6 +1,6 @@
 """What is counted of a run."""
 
-from attrs import define
+from attrs import define, field
 
 
 @define
@@ -9,6 +9,7 @@ class Tally:
 
     :ivar finished: whether the request ended before the horizon.
     :ivar useful: work whose commit counted; ``wasted``: work that was lost, late or cancelled.
+    :ivar guesses: when the time left was guessed, as P50 and P90.
     :ivar messages: what machines said besides Beats.
     """
 
@@ -24,6 +25,7 @@ class Tally:
     useful: float = 0.0
     wasted: float = 0.0
     losses: int = 0
+    guesses: list[tuple[float, float, float]] = field(factory=list)
 
     def committed(self, accepted: bool, work: float) -> None:
         """A commit has arrived."""
@@ -39,6 +41,15 @@ class Tally:
         if work > 0:
             self.losses += 1
             self.wasted += work
+
+    @property
+    def held(self) -> tuple[float, float] | None:
+        """How often the truth lay below P50, and below P90; None without guesses, or without an end."""
+        if not self.guesses or not self.finished:
+            return None
+        left = [(self.makespan - now, middle, most) for now, middle, most in self.guesses]
+        below = sum(truth <= middle for truth, middle, _ in left)
+        return below / len(left), sum(truth <= most for truth, _, most in left) / len(left)
 
     def ended(self, now: float, *, finished: bool) -> None:
         """The run is over."""

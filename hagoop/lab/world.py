@@ -13,6 +13,9 @@ from hagoop.lab.tally import Tally
 from hagoop.lab.work import Work
 from hagoop.policy import IDLE_BEAT_SECONDS, SILENCE_SECONDS
 
+GUESSES = 100
+"""How many guesses of the time left are asked for in as long as a perfect scheduler would need."""
+
 
 @implementer(INetwork)
 @define(eq=False)
@@ -59,6 +62,7 @@ class World:
         """Let all of it happen."""
         self._beat()
         self._review()
+        self._guess()
         self.clock.run(self.recording.horizon, lambda: self.contender.finished)
         self.tally.ended(self.clock.now, finished=self.contender.finished)
         return self.tally
@@ -189,6 +193,13 @@ class World:
         for session in [s for s, heard in self._heard.items() if now - heard > SILENCE_SECONDS]:
             self.close(session)
         self.clock.at(now + self.contender.beat_seconds, self._beat)
+
+    def _guess(self) -> None:
+        now = self.clock.now
+        guess = self.contender.seconds_left()
+        if guess is not None:
+            self.tally.guesses.append((now, *guess))
+        self.clock.at(now + self.recording.capacity_seconds / GUESSES, self._guess)
 
     def _review(self) -> None:
         self.contender.review()

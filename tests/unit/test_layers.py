@@ -19,7 +19,8 @@ PURE = """
     suspicion
     purity
     findings
-    experience progress survived
+    experience outlook
+    progress survived
     policy requests remembered standing
     leases splitting
     blame fleet

@@ -120,8 +120,9 @@ def test_running_request_is_shown_with_how_far_it_is(capsys):
         "  r1 map, 2 of 3 workers, 25 % of map",
     ]
     more = evolve(RUNNING, failures=2, seconds_left=90.0, status="so far")
+    more = evolve(more, most_seconds_left=103.5)
     assert status_lines(capsys, more)[1] == (
-        "  r1 map, 2 of 3 workers, 2 failures, 1.5 min left, so far, 25 % of map"
+        "  r1 map, 2 of 3 workers, 2 failures, 1.5 min left (P90 1.7 min), so far, 25 % of map"
     )
 
 

@@ -122,6 +122,9 @@ class Tasks:
     def review(self) -> None:
         """Nothing is looked for."""
 
+    def seconds_left(self) -> None:
+        """It does not guess."""
+
     # What kinds of it say
 
     def cut(self, session: int) -> int:
