@@ -289,12 +289,14 @@ class Seen:
     """One slot's line of a Beat: the job in hand, announced, and how far it is.
 
     :param taken: bytes of the assignment that its programs have taken so far.
+    :param done: weight of the assignment that they have taken, as far as can be told.
     """
 
     id: AssignmentId
     job_end: int
     taken: int
     bytes_out: int
+    done: int = 0
 
 
 @frozen

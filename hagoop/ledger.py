@@ -285,7 +285,7 @@ class Ledger:
         if lease is None:
             return
         lease.beat = now
-        lease.job_end = max(lease.job_end, min(seen.job_end, lease.stretch.end))
+        lease.job_end = max(0, min(seen.job_end, lease.stretch.end))
         if seen.taken > lease.taken:
             lease.taken, lease.moved = seen.taken, now
 

@@ -32,12 +32,12 @@ LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
         answer_file answers arriving asking awake bad_file channels check client combining comparing
-        containers counting delivery disk docket door families feeding found grants in_place incoming
-        inputs intake journal launching leased_lines links memory_spool number_inputs originals outside
-        phases piecework process programs races reading recovery reports roles rows sampling scheduler
-        sentences server sessions shipping showing sorting source_files spool statuses step_inputs
-        stored subjects submit_keys surroundings texts transfer trying tuning unpacking verdicts web
-        workbench worker
+        containers counting cutting delivery disk docket door families feeding found grants in_place
+        incoming inputs intake journal launching leased_lines links memory_spool number_inputs
+        originals outside phases piecework process programs races reading recovery reports roles rows
+        sampling scheduler sentences server sessions shipping showing sorting source_files spool
+        statuses step_inputs stored subjects submit_keys surroundings texts transfer trying tuning
+        unpacking verdicts web workbench worker
     """,
     "composition": """
         check_options check_script common_options demo following local order_options request_options
