@@ -342,8 +342,8 @@ class Ledger:
         if lease is None:
             return
         lease.beat = now
-        lease.job_end = min(seen.job_end, lease.stretch.end)
-        lease.seen(now, seen.done)
+        lease.job_end = max(0, min(seen.job_end, lease.stretch.end))
+        lease.seen(now, max(0, seen.done))
         if seen.taken > lease.taken:
             lease.taken, lease.moved = seen.taken, now
 

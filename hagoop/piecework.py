@@ -6,10 +6,11 @@ The worker decides where a job ends when it begins it; what the job printed is d
 
 from pathlib import Path
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from hagoop.cutting import Cells, InHand, Job, Lines
 from hagoop.delivery import Delivery, Done, Dropped, ServerSide, shortened
 from hagoop.errors import HaGoopError, WorkerFull, WorkerUnfit
 from hagoop.experience import JobSizer
@@ -33,7 +34,7 @@ class Work:
     """An assignment under work.
 
     :ivar front: everything before it is committed and acknowledged.
-    :ivar job_end: end of the job in hand: no ``TakeBack`` goes below it.
+    :ivar job_end: end of the job in hand, which may be cut: then it is less.
     :ivar commit_seconds: how long a job should take, by the server's newest word.
     :ivar last_begun: fires with the seconds it should take when the last job begins.
     """
@@ -51,6 +52,8 @@ class Work:
     last_begun: "Deferred[float]" = field(factory=Deferred)
     _delivery: Delivery = field(init=False)
     _taken: int = 0
+    _done: int = 0
+    _in_hand: InHand | None = None
     _body: LineFile | SliceFiles | None = None
     _shared: SharedFile | None = None
     _merged: Path | None = None
@@ -81,7 +84,8 @@ class Work:
         taken = self._taken + (self._running.taken if self._running else 0)
         taken += (self._body.size if self._body else 0) + self.bench.size_of(self._merged)
         out = self._running.bytes_out if self._running else 0
-        return Seen(self.id, self.job_end, taken, out)
+        done = self._done + (self._in_hand.done if self._in_hand else 0)
+        return Seen(self.id, self.job_end, taken, out, done)
 
     @property
     def held(self) -> Held:
@@ -98,13 +102,31 @@ class Work:
         """Whether it will not be finished here."""
         return self._error is not None
 
-    def take_back(self, end: int) -> int:
-        """Stop at ``end``, or as soon after it as the job in hand allows."""
+    async def take_back(self, end: int) -> int:
+        """Stop at ``end``, or as soon after it as the job in hand allows, which is cut if it can be."""
+        # No other job begins behind it meanwhile.
+        self._stop_at(end)
+        if self._in_hand is not None and end < self.job_end:
+            await self._in_hand.cut(end)
+            self._stop_at(end)
+        self._say_if_last()
+        return self.end
+
+    def _stop_at(self, end: int) -> None:
         end = max(end, self.job_end, self.assignment.start + 1)
         # Where files are whole jobs, the one in which it lies is done.
         ends = (each for each in self._file_ends if each >= end)
         self.end = min(self.end, next(ends, end))
-        return self.end
+
+    def _was_cut(self, end: int) -> None:
+        if self._error is None:
+            self.job_end = end
+
+    def _say_if_last(self) -> None:
+        """What was not the last job may be it now."""
+        begun = self.job_end > self.assignment.start
+        if begun and self.job_end >= self.end and not self.last_begun.called:
+            self.last_begun.callback(self._in_hand.seconds_left if self._in_hand else 0.0)
 
     async def cancel(self, reason: str) -> None:
         """End its program and drop it."""
@@ -193,7 +215,7 @@ class Work:
             self._fetching.cancel()
 
     def _begin(self, start: int, end: int, weight: int) -> None:
-        """Fix the job in hand: from now on no ``TakeBack`` cuts into it."""
+        """Announce the job in hand: it may be cut, but goes no further."""
         self.job_start, self.job_end = start, end
         if end >= self.end and not self.last_begun.called:
             self.last_begun.callback(self.sizer.expected_seconds(weight))
@@ -240,8 +262,10 @@ class Work:
             count = left if whole else self.sizer.next_job(left, self.commit_seconds)
             self._begin(at, at + count, count)
             stop = await self._find(lines, offset, limit, count if at + count < piece.end else None)
-            await self._run_job(count, Feed(lines.path, offset, stop), piece)
-            at, offset = at + count, stop
+            places = None if whole else Lines(at, self.bench.in_thread)
+            job = Job(at, at + count, count, Feed(lines.path, offset, stop), places)
+            job = await self._run_job(job, piece)
+            at, offset = job.end, job.feed.end
 
     async def _find(
         self, lines: LineFile | SharedFile, offset: int, limit: int, count: int | None
@@ -252,18 +276,34 @@ class Work:
         await lines.await_bytes(limit)
         return limit
 
-    async def _run_job(self, weight: int, feed: Feed, piece: Piece | None) -> None:
+    async def _run_job(self, job: Job, piece: Piece | None) -> Job:
+        """Run the program on it; the job as it became if it was cut."""
         self._check()
-        start, end = self.job_start, self.job_end
         began = self.clock.seconds()
-        output, ended = await self._run_program(feed, piece)
-        self._taken += feed.end - feed.offset
-        seconds = self.clock.seconds() - began + weight * self._fetch_rate
-        self.sizer.observe(weight, max(seconds, weight * self._delivery.rate))
+        output, ended, job = await self._run_in_hand(job, piece)
+        self._taken += job.feed.size
+        self._done += job.weight
+        seconds = self.clock.seconds() - began + job.weight * self._fetch_rate
+        self.sizer.observe(job.weight, max(seconds, job.weight * self._delivery.rate))
         printed = output if output.exists() and output.stat().st_size else None
         if printed is None:
             self.bench.discard(output)
-        await self._delivery.add(Done(start, end, weight, printed, ended, seconds, piece))
+        done = Done(job.start, job.end, job.weight, printed, ended, seconds, piece)
+        await self._delivery.add(done)
+        return job
+
+    async def _run_in_hand(self, job: Job, piece: Piece | None) -> tuple[Path, Ended, Job]:
+        it = self.assignment
+        if it.program.binary is not None or it.program.command(it.phase) is None:
+            job = evolve(job, places=None)
+        job = job.paced(self.sizer.expected_seconds(job.weight))
+        hand = self._in_hand = InHand(job, self.clock, self.commit_seconds, self._was_cut)
+        try:
+            output, ended = await self._run_program(job.feed, piece)
+        finally:
+            self._in_hand = None
+            hand.over()
+        return output, ended, hand.job
 
     async def _run_program(self, feed: Feed, piece: Piece | None) -> tuple[Path, Ended]:
         output = self.bench.new_path("output")
@@ -308,6 +348,8 @@ class Work:
 
     def _started(self, running: Running) -> None:
         self._running = running
+        if self._in_hand is not None:
+            self._in_hand.began(running)
         if self._error is not None:
             running.stop(str(self._error))
 
@@ -362,10 +404,12 @@ class Work:
             feed = Feed(merged, begin, offsets[end - first])
             self._begin(at, end, feed.end - begin)
             if feed.end > begin:
-                await self._run_job(feed.end - begin, feed, None)
+                places = None if self.assignment.program.reduce_whole else Cells(first, offsets)
+                job = await self._run_job(Job(at, end, feed.size, feed, places), None)
+                at = job.end
             else:
                 await self._delivery.add(Done(at, end, 0, None, NO_RUN, 0.0, None))
-            at = end
+                at = end
 
 
 def _find_bounds(merged: Path, keys: list[bytes | None], order: Order) -> list[int]:

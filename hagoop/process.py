@@ -128,6 +128,11 @@ class Running(ProcessProtocol):
         return self._read
 
     @property
+    def feeder(self) -> Feeder | None:
+        """What feeds its stdin, if anything does."""
+        return self._feeder
+
+    @property
     def bytes_out(self) -> int:
         """How much it has printed."""
         if self._stdout >= 0:
@@ -174,7 +179,9 @@ class Running(ProcessProtocol):
             nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             self._closing.callback(os.close, nothing)
             return nothing
-        self._feeder = Feeder.of(IReactorFDSet(self._reactor), self._run.stdin, self._input_failed)
+        self._feeder = Feeder.of(
+            IReactorFDSet(self._reactor), self._reactor, self._run.stdin, self._input_failed
+        )
         self._closing.callback(self._feeder.close)
         return self._feeder.read_end
 

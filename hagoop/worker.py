@@ -13,7 +13,14 @@ from typing import Any, TypeVar
 from attrs import define, evolve, field
 from twisted.application.internet import ClientService, backoffPolicy
 from twisted.application.service import IService, MultiService
-from twisted.internet.defer import CancelledError, Deferred, DeferredList, TimeoutError, succeed
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    TimeoutError,
+    gatherResults,
+    succeed,
+)
 from twisted.internet.interfaces import (
     IAddress,
 )
@@ -64,9 +71,10 @@ class WorkerLink(Link):
         return cancelled.addCallback(lambda _: {})
 
     @commands.TakeBack.responder
-    def take_back(self, assignment: str, end: int) -> dict[str, object]:
-        """``TakeBack``."""
-        return {"end": self._worker.take_back(AssignmentId(assignment), end)}
+    def take_back(self, assignment: str, end: int) -> Any:
+        """``TakeBack``: answered when the end that is kept is known."""
+        kept = Deferred.fromCoroutine(self._worker.take_back(AssignmentId(assignment), end))
+        return kept.addCallback(lambda end: {"end": end})
 
     @commands.Forget.responder
     def forget(self, request: str) -> dict[str, object]:
@@ -358,12 +366,12 @@ class Worker:
         if work is not None:
             await work.cancel(reason)
 
-    def take_back(self, assignment: AssignmentId, end: int) -> int:
+    async def take_back(self, assignment: AssignmentId, end: int) -> int:
         """``TakeBack``: from what we do not hold, everything is free."""
         if assignment in self._unbegun:
             self._unbegun[assignment] = min(self._unbegun[assignment], end)
         work = self.works.get(assignment)
-        return end if work is None else work.take_back(end)
+        return end if work is None else await work.take_back(end)
 
     def forget(self, request: RequestId) -> None:
         """``Forget``."""
@@ -378,16 +386,17 @@ class Worker:
         if self._idle is not None and not self._idle.called:
             self._idle.callback(None)
 
-    def _say_leaving(self) -> None:
-        """Give back all but the jobs in hand."""
+    async def _say_leaving(self) -> None:
+        """Give back all but the jobs in hand, which are cut where they can be."""
         begun = [each for each in self.works.values() if each.job_end > each.assignment.start]
-        waiting = [each.id for each in self.works.values() if each not in begun]
-        stops = tuple(Stop(each.id, each.take_back(0)) for each in begun)
-        if self.link is not None:
-            unbegun = (*self._unbegun, *waiting)
-            self.link.tell(commands.Leaving, unbegun=unbegun, stops=stops)
+        waiting = [each for each in self.works.values() if each not in begun]
+        unbegun = (*self._unbegun, *(each.id for each in waiting))
         for each in waiting:
-            Deferred.fromCoroutine(self.works[each].cancel("the worker leaves"))
+            Deferred.fromCoroutine(each.cancel("the worker leaves"))
+        ends = await gatherResults([Deferred.fromCoroutine(each.take_back(0)) for each in begun])
+        if self.link is not None:
+            stops = tuple(Stop(each.id, end) for each, end in zip(begun, ends, strict=True))
+            self.link.tell(commands.Leaving, unbegun=unbegun, stops=stops)
 
     async def _end_jobs_in_hand(self) -> None:
         """Commit them, if that fits the grace and there is somebody to commit them to."""
@@ -401,7 +410,7 @@ class Worker:
     async def stop(self) -> None:
         """Say that we leave, see the jobs in hand through, and end all programs."""
         self._stopping = True
-        self._say_leaving()
+        await self._say_leaving()
         await self._end_jobs_in_hand()
         if self._beats is not None and self._beats.running:
             self._beats.stop()

@@ -33,8 +33,8 @@ LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
         answer_file answers appending arriving asking awake bad_file channels check client combining
-        comparing containers counting delivery disk docket door families feeding found grants in_place
-        incoming inputs intake journal lab launching leased_lines links lives_log memory_spool
+        comparing containers counting cutting delivery disk docket door families feeding found grants
+        in_place incoming inputs intake journal lab launching leased_lines links lives_log memory_spool
         number_inputs originals outside phases piecework process programs races reading recovery reports
         roles rows sampling scheduler sentences server sessions shipping showing sorting source_files
         spool statuses step_inputs stored subjects submit_keys surroundings texts transfer trying tuning

@@ -331,6 +331,19 @@ def test_lease_of_another_session_is_not_mine(books: Books) -> None:
     assert ids(books.ledger.leases_of(lease.request)) == [lease.id]
 
 
+def test_job_in_hand_may_end_sooner_than_announced(books: Books) -> None:
+    """The newest word counts; what is committed may end sooner still."""
+    books.submit(lines=40)
+    lease = books.ask(books.join())
+    told = []
+    for end in (9, 4, 5, 99, -1, 8):
+        books.beat(lease, job_end=end)
+        told.append(lease.job_end)
+    assert told == [9, 4, 5, lease.stretch.end, 0, 8]
+    books.commit(lease, 3)
+    assert lease.stretch.front == 3
+
+
 def test_commit_stored_after_the_request_is_gone_is_dropped(books: Books) -> None:
     """The disk was slower than the client."""
     books.submit(lines=1)

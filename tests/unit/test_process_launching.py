@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 from twisted.internet.interfaces import IReactorFDSet
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from hagoop.feeding import Feed, Feeder
+from hagoop.feeding import Batches, Feed, Feeder
 from hagoop.jobs import Assignment, AssignmentId, Phase, Piece, Program, RequestId
 from hagoop.launching import Bounds, place_argv, run_environment
 from hagoop.process import Stillness
@@ -52,11 +53,11 @@ def feed(tmp_path):
     made: list[Feeder] = []
     errors: list[OSError] = []
 
-    def make(data, start=0, end=None):
+    def make(data, start=0, end=None, pace=None):
         path = tmp_path / "input"
         path.write_bytes(data)
-        reactor = Writers()
-        feeder = Feeder.of(reactor, Feed(path, start, len(data) if end is None else end), errors.append)
+        reactor, end = Writers(), len(data) if end is None else end
+        feeder = Feeder.of(reactor, Clock(), Feed(path, start, end, pace), errors.append)
         feeder.start()
         made.append(feeder)
         return feeder, reactor, errors
@@ -72,6 +73,8 @@ def drain(feeder: Feeder, reactor: Writers) -> bytes:
         feeder.doWrite()
         if feeder.taken < feeder._accepted:
             taken += os.read(feeder.read_end, 1 << 20)
+    while rest := os.read(feeder.read_end, 1 << 20):
+        taken += rest
     return taken
 
 
@@ -111,6 +114,110 @@ def test_full_pipe_waits(feed):
         feeder.doWrite()
     assert reactor.writers == [feeder]
     assert feeder.taken == 0
+
+
+MIXED = b"a\n\nbb\r\n\0\n" + b"long " * 3 + b"\nend"
+LONG = b"x" * 150_000 + b"\ny\n" + b"z" * 70_000
+
+
+def stated(data: bytes) -> bytes:
+    """Lines, the last one ended."""
+    return data + b"\n" * (bool(data) and not data.endswith(b"\n"))
+
+
+@pytest.mark.parametrize("pace", [None, 0.0, 10.0, 50.0, 1e9])
+@pytest.mark.parametrize("writes", [0, 1, 2])
+def test_feed_ends_at_any_byte_that_is_not_accepted(feed, pace, writes):
+    """The program sees just what lies before, and all that the pipe had taken."""
+    for end in range(len(MIXED) + 1):
+        feeder, reactor, _ = feed(MIXED, pace=pace)
+        seen = feed_some(feeder, reactor, writes)
+        if end < feeder.accepted:
+            with pytest.raises(ValueError, match="cannot end"):
+                feeder.shorten(end)
+            end = feeder.accepted
+        feeder.shorten(end)
+        seen += drain(feeder, reactor)
+        assert seen == stated(MIXED[:end])
+        assert (feeder.taken, feeder.accepted, feeder.end) == (end, end, end)
+
+
+def feed_some(feeder: Feeder, reactor: Writers, writes: int) -> bytes:
+    """What a program sees that has taken all but the last of so many writes."""
+    seen = b""
+    for _ in range(writes):
+        if feeder.taken < feeder.accepted:
+            seen += os.read(feeder.read_end, 1 << 20)
+        if reactor.writers:
+            feeder.doWrite()
+    return seen
+
+
+@pytest.mark.parametrize("pace", [None, 0.0, 300_000.0])
+def test_full_pipe_keeps_what_it_has(feed, pace):
+    """A feed with lines longer than the pipe ends behind what the pipe holds, or further on."""
+    for more in (0, 1, 70_000, 150_002):
+        feeder, reactor, _ = feed(LONG, pace=pace)
+        for _ in range(5):
+            feeder.doWrite()
+        end = min(feeder.accepted + more, len(LONG))
+        feeder.shorten(end)
+        assert drain(feeder, reactor) == stated(LONG[:end])
+
+
+def test_feed_that_is_over_cannot_be_shortened(feed):
+    """Whether all was fed, or its program has ended."""
+    feeder, _, _ = feed(b"a\nb\n")
+    feeder.close()
+    assert (feeder.accepted, feeder.end) == (4, 4)
+    feeder.shorten(4)
+    with pytest.raises(ValueError, match="a feed at 4 of 4 cannot end at 2"):
+        feeder.shorten(2)
+
+
+def test_feed_that_is_held_goes_on_afterwards(feed):
+    """Nothing is written meanwhile; once it is over, there is nothing to go on with."""
+    feeder, reactor, _ = feed(b"a\nb\n")
+    feeder.hold()
+    assert reactor.writers == []
+    feeder.resume()
+    assert drain(feeder, reactor) == b"a\nb\n"
+    feeder.hold()
+    feeder.resume()
+    assert reactor.writers == []
+
+
+def test_slow_program_is_fed_line_by_line(feed):
+    """What is in the pipe cannot be taken back."""
+    feeder, _, _ = feed(MIXED, pace=1.0)
+    accepted = []
+    while feeder.accepted < len(MIXED):
+        feeder.doWrite()
+        os.read(feeder.read_end, 1 << 20)
+        accepted.append(feeder.accepted)
+    assert accepted == [2, 3, 7, 9, 25, 28]
+
+
+def test_batches_follow_the_program():
+    """Its start counts for nothing; they double and halve at most, and hold a pipe's worth at most."""
+    batches = Batches.of(10_000.0)
+    batches.fed(1000, 0.0)
+    batches.fed(1000, 50.0)
+    assert batches.size == 1000
+    batches.fed(1000, 50.001)
+    assert batches.size == 2000
+    batches.fed(1000, 60.0)
+    assert batches.size == 1000
+    batches.fed(1000, 60.08)
+    assert batches.size == 1250
+    for number in range(20):
+        batches.fed(10**6, 61 + number / 100)
+    assert batches.size == 65536
+    for number in range(40):
+        batches.fed(1, 1000.0 * number)
+    assert batches.size == 1
+    assert Batches.of(0.0).size == 4096
+    assert Batches.of(1e12).size == 4096
 
 
 def test_shorter_file_is_told(feed, tmp_path):

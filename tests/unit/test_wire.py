@@ -92,8 +92,8 @@ def test_name_that_is_not_unicode_survives() -> None:
 
 def test_encoded_value_has_no_needless_spaces() -> None:
     """Beats are many, so that each byte counts."""
-    assert wire.encode(Seen(AssignmentId("1-1"), 2, 3, 4)) == (
-        b'{"id":"1-1","job_end":2,"taken":3,"bytes_out":4,"done":0}'
+    assert wire.encode(Seen(AssignmentId("1-1"), 2, 3, 4, 5)) == (
+        b'{"id":"1-1","job_end":2,"taken":3,"bytes_out":4,"done":5}'
     )
 
 

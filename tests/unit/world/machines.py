@@ -45,6 +45,7 @@ class Work:
     job_start: int
     job_end: int
     begun: bool = False
+    in_hand: bool = False
     ends: tuple[int, ...] = ()
     error: Exception | None = None
     waiting: "Deferred[None] | None" = None
@@ -61,6 +62,16 @@ class Work:
         """What is said of it at ``Join``."""
         it = self.assignment
         return Held(self.id, it.request, it.phase, it.round, self.front, self.end, self.job_end)
+
+    @property
+    def may_be_cut(self) -> bool:
+        """Whether a program is at work that may be fed less."""
+        return not self.assignment.program.has_whole_jobs(self.assignment.phase)
+
+    def cut(self, end: int, fed: int) -> None:
+        """End the job in hand at a position, or behind what its program was fed."""
+        if self.error is None and self.in_hand and self.may_be_cut:
+            self.job_end = min(self.job_end, max(end, fed, self.job_start + 1))
 
     def take_back(self, end: int) -> int:
         """Stop there, or as soon after as the job in hand allows."""
@@ -201,6 +212,8 @@ class Machine:
         for each in unbegun:
             self.works.pop(each).fail(Dropped())
         server, peer = self.peer.server, self.peer
+        for each in self.works.values():
+            self.cut(each, 0)
         stops = [Stop(each.id, each.take_back(0)) for each in self.works.values()]
         peer.send(server.scheduler.give_notice, peer.session, unbegun, stops)
         self.life.callLater(2 * self.random.random(), self._go, peer)
@@ -296,8 +309,7 @@ class Machine:
             wanted = self.random.choice([1, 1, 2, 5, 1000])
             stop = task.limit(at, min(work.end, at + wanted))
             work.job_start, work.job_end = at, stop
-            await self._run_job(work, task, at, stop)
-            at = stop
+            at = await self._run_job(work, task)
         if skipped:
             raise Failed("JOB")
 
@@ -321,10 +333,18 @@ class Machine:
                 raise AssertionError(f"{work.assignment} cannot be read") from error
             raise Failed("TRANSFER_FAILED") from error
 
-    async def _run_job(self, work: Work, task: Any, start: int, stop: int) -> None:
+    async def _run_job(self, work: Work, task: Any) -> int:
+        """One job, which may be cut as long as its program runs; where it has ended."""
+        work.in_hand = True
         self._beat(work)
         await self._pause(work, self.temper.seconds * self.random.random())
+        if self.random.random() < 0.2:
+            self.cut(work, 0)
+            self._beat(work)
+            await self._pause(work, self.temper.seconds * self.random.random())
         await self._misbehave(work)
+        work.in_hand = False
+        start, stop = work.job_start, work.job_end
         result = task.run(start, stop)
         job, data = self._pack(work, start, stop, result)
         if self.random.random() < 0.3 or "late" in self.temper.kinds:
@@ -337,6 +357,11 @@ class Machine:
         if self.trouble("die"):
             self.die()
             await Deferred()
+        return stop
+
+    def cut(self, work: Work, end: int) -> None:
+        """Feed its program no more than it must have been fed by now, whatever that is."""
+        work.cut(end, self.random.randint(work.job_start, max(work.job_start, work.job_end)))
 
     def _uncommitted(self, work: Work, error: Exception) -> None:
         if work.error is None:
@@ -486,4 +511,7 @@ class Machine:
     def take_back(self, assignment: AssignmentId, end: int) -> int:
         """Stop there; from what is not held everything is free."""
         work = self.works.get(assignment)
-        return end if work is None else work.take_back(end)
+        if work is None:
+            return end
+        self.cut(work, end)
+        return work.take_back(end)
