@@ -1,5 +1,7 @@
 """Who holds what: sessions, leases, and the decisions that follow from what happens to them."""
 
+from math import inf
+
 from attrs import define, field, frozen
 
 from hagoop.jobs import AssignmentId, Failure, Phase, RequestId, SessionId, WorkerId
@@ -82,6 +84,7 @@ class Session:
     """A connected worker.
 
     :ivar heard: when its last Beat or Ask came; it says one every few seconds even when it is idle.
+    :ivar leaves_at: until when it works on, as it gave notice; ``why`` it leaves or rests, for people.
     """
 
     id: SessionId
@@ -94,6 +97,8 @@ class Session:
     heard: float = field(init=False)
     stalled: bool = False
     leaving: bool = False
+    leaves_at: float = inf
+    why: str = ""
 
     def __attrs_post_init__(self) -> None:
         self.heard = self.since

@@ -11,7 +11,8 @@ import hagoop
 FOLDER = Path(hagoop.__file__).parent
 
 PURE = """
-    errors
+    errors outlook
+    hours idleness
     ranges wire frames keys door.join_string door.book
     runs merging
     slices cells
@@ -22,6 +23,7 @@ PURE = """
     experience progress survived
     policy requests standing
     leases
+    notice
     blame fleet
     tail shares
     ledger
@@ -34,10 +36,10 @@ LAYERS = {
         answer_file answers arriving asking awake bad_file channels check client combining comparing
         containers counting delivery disk docket door families feeding found grants in_place incoming
         inputs intake journal launching leased_lines links memory_spool number_inputs originals outside
-        phases piecework process programs races reading recovery reports roles rows sampling scheduler
-        sentences server sessions shipping showing sorting source_files spool statuses step_inputs
-        stored subjects submit_keys surroundings texts transfer trying tuning unpacking verdicts web
-        workbench worker
+        owner phases piecework process programs races reading recovery reports resting roles rows
+        sampling scheduler sentences server sessions shipping showing signals sorting source_files
+        spool statuses step_inputs stored subjects submit_keys surroundings texts transfer trying
+        tuning unpacking verdicts web workbench worker
     """,
     "composition": """
         check_options check_script common_options demo following local order_options request_options
@@ -52,8 +54,8 @@ A folder is in its layer as a whole, but for files of it that are pure; a file i
 
 PURE_IMPORTS = frozenset(
     """
-    __future__ abc attr attrs base64 bisect collections dataclasses enum functools hashlib heapq hmac
-    itertools json math operator re statistics string struct types typing zlib
+    __future__ abc attr attrs base64 bisect collections dataclasses datetime enum functools hashlib heapq
+    hmac itertools json math operator re statistics string struct types typing zlib
     """.split()
 )
 EFFECTFUL_BUILTINS = frozenset(["open", "input", "print", "exec", "eval", "__import__", "breakpoint"])
