@@ -161,12 +161,24 @@ class Fail(Command):
 
 
 class Leaving(Command):
-    """Worker: nothing new, please; ``unbegun``, and what lies behind the ``stops``, is given back."""
+    """Worker: nothing new, please; ``unbegun``, and what lies behind the ``stops``, is given back.
+
+    With ``seconds`` it works on for so long, on what fits into them.  ``why`` is for people.
+    """
 
     arguments: ClassVar = [
         (b"unbegun", Value(tuple[jobs.AssignmentId, ...])),
         (b"stops", Value(tuple[jobs.Stop, ...])),
+        (b"seconds", Value(float, optional=True)),
+        (b"why", amp.Unicode(optional=True)),
     ]
+    response: ClassVar[list[Any]] = []
+
+
+class Back(Command):
+    """Worker: I am not leaving after all, or have rested: work is welcome again."""
+
+    arguments: ClassVar[list[Any]] = []
     response: ClassVar[list[Any]] = []
 
 
@@ -275,7 +287,7 @@ class Workers(Command):
     response: ClassVar = [(b"workers", Value(tuple[jobs.WorkerStatus, ...]))]
 
 
-WORKER_TO_SERVER: tuple[type[Command], ...] = (Join, Ask, Beat, Commit, Fail, Leaving)
+WORKER_TO_SERVER: tuple[type[Command], ...] = (Join, Ask, Beat, Commit, Fail, Leaving, Back)
 SERVER_TO_WORKER: tuple[type[Command], ...] = (Cancel, TakeBack, Forget)
 CLIENT_TO_SERVER: tuple[type[Command], ...] = (
     Join,

@@ -6,7 +6,7 @@ from math import exp, inf, log
 
 from attrs import define, field
 
-from hagoop import policy
+from hagoop import notice, policy
 from hagoop.errors import LedgerError
 from hagoop.experience import Pace, Prior, Record, Usual, fit_prior, usual_of
 from hagoop.jobs import Finished, Phase, RequestId, SessionId, WorkerId
@@ -68,10 +68,23 @@ class Fleet:
         self.failures += failed
         self._supplies.clear()
 
+    def rested(self, session: Session, now: float) -> None:
+        """A worker rests; that is no time at work."""
+        session.leaving = True
+        self.records[session.worker].left(now, failed=False)
+        self._supplies.clear()
+
+    def came_back(self, session: Session, now: float) -> None:
+        """A worker works, for as long as it has not given notice; whatever it had said before."""
+        if session.leaving:
+            self.records[session.worker].joined(now)
+            self._supplies.clear()
+        session.leaving, session.leaves_at, session.why = False, inf, ""
+
     @property
     def slots(self) -> int:
         """How many programs all workers together run at a time."""
-        return sum(each.slots for each in self.sessions.values())
+        return sum(each.slots for each in self.sessions.values() if not each.leaving)
 
     def standing(self, worker: WorkerId) -> Standing:
         """A worker's failures, to be added to."""
@@ -89,6 +102,8 @@ class Fleet:
     def is_ready(self, session: Session, now: float) -> bool:
         """Whether a worker may have more work now; one on trial gets one piece at a time."""
         if session.stalled or session.leaving or self.seconds_aside(session, now):
+            return False
+        if session.leaves_at - now < notice.LEAST_SECONDS:
             return False
         return not (session.leases and self.standing(session.worker).is_on_trial)
 
@@ -167,7 +182,7 @@ class Fleet:
         phase = request.id, progress.phase, progress.round
         known = self._supplies.get(phase)
         if known is None or now > known[0] or self._commits >= known[1]:
-            working = [each for each in self.sessions.values() if not each.stalled]
+            working = [each for each in self.sessions.values() if not each.stalled and not each.leaving]
             speed = sum(each.slots * self.speed(each, request, progress.phase) for each in working)
             until = now + SUPPLY_SECONDS, self._commits + max(1, int(COMMITS_EACH * len(working)))
             known = self._supplies[phase] = *until, speed, progress.leased_weight
@@ -176,7 +191,13 @@ class Fleet:
     def next_lease(
         self, session: Session, request: Request, progress: Progress, now: float
     ) -> tuple[float, int]:
-        """How long a worker's next lease should keep it busy, and its weight."""
+        """How long a worker's next lease should keep it busy, and its weight; 0: nothing fits."""
+        speed = self.speed(session, request, progress.phase)
+        return notice.fitted(self._next_lease(session, request, progress, now), session, speed, now)
+
+    def _next_lease(
+        self, session: Session, request: Request, progress: Progress, now: float
+    ) -> tuple[float, int]:
         asking = self.asking(session, request, progress.phase, now)
         supply = self.supply(request, progress, now)
         if not progress.whole_jobs:
@@ -185,8 +206,9 @@ class Fleet:
         return seconds, policy.whole_lease_weight(asking, supply, self.prior, now)
 
     def is_likely_lost(self, session: Session, seconds: float, now: float) -> bool:
-        """Whether a worker will sooner be lost than do what takes so long."""
-        return policy.is_likely_lost(self.records[session.worker], seconds, self.prior, now)
+        """Whether a worker will sooner be lost, or gone, than do what takes so long."""
+        record, leaves = self.records[session.worker], now + seconds > session.leaves_at
+        return leaves or policy.is_likely_lost(record, seconds, self.prior, now)
 
     def learn(self, lease: Lease, weight: int, job: Finished, now: float) -> None:
         """A commit shows how fast its worker is, here and in general."""

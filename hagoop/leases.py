@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Sequence
+from math import inf
 
 from attrs import define, field, frozen
 
@@ -90,6 +91,7 @@ class Session:
     """A connected worker.
 
     :ivar heard: when its last Beat or Ask came; it says one every few seconds even when it is idle.
+    :ivar leaves_at: until when it works on, as it gave notice; ``why`` it leaves or rests, for people.
     """
 
     id: SessionId
@@ -102,6 +104,8 @@ class Session:
     heard: float = field(init=False)
     stalled: bool = False
     leaving: bool = False
+    leaves_at: float = inf
+    why: str = ""
 
     def __attrs_post_init__(self) -> None:
         self.heard = self.since

@@ -11,7 +11,7 @@ from itertools import count
 
 from attrs import define, evolve, field
 
-from hagoop import blame, policy
+from hagoop import blame, notice, policy
 from hagoop.errors import BLAMED_KINDS, LedgerError, WorkerUnfit
 from hagoop.fleet import Fleet
 from hagoop.jobs import (
@@ -76,6 +76,26 @@ class Ledger:
     def worker_leaves(self, session: SessionId) -> None:
         """It has given notice: nothing new for it."""
         self.fleet.sessions[session].leaving = True
+
+    def worker_rests(self, session: SessionId, now: float) -> None:
+        """The same, and while it is not at work it earns nothing."""
+        self.worker_leaves(session)
+        self.fleet.rested(self.fleet.sessions[session], now)
+
+    def worker_leaves_in(self, session: SessionId, seconds: float, now: float) -> list[Decision]:
+        """It has given notice, and works until then: what it cannot do until then is for others."""
+        leaver = self.fleet.sessions[session]
+        self.fleet.came_back(leaver, now)
+        leaver.leaves_at = now + seconds
+        leases = [self.leases[each] for each in sorted(leaver.leases)]
+        return [made for each in leases for made in notice.cut(each, self._speed_of(each), seconds)]
+
+    def worker_is_back(self, session: SessionId, now: float) -> None:
+        """It has rested, or stays after all."""
+        self.fleet.came_back(self.fleet.sessions[session], now)
+
+    def _speed_of(self, lease: Lease) -> float:
+        return self.fleet.speed(lease.session, lease.request, lease.progress.phase)
 
     def session_ended(self, session: SessionId, now: float, *, failed: bool) -> list[Decision]:
         """A worker is gone; what it held and had not committed is open again.
@@ -248,6 +268,8 @@ class Ledger:
         if not progress.untouched:
             return None
         _, weight = self.fleet.next_lease(session, request, progress, now)
+        if not weight:
+            return None
         if self.fleet.standing(session.worker).is_on_trial:
             weight = 1
 
@@ -380,8 +402,8 @@ class Ledger:
             return progress, []
         self.fleet.learn(lease, progress.scale.weight(job.start, job.end), job, now)
         progress.commit(lease.stretch, Range(job.start, job.end))
-        if progress.outlook.is_due(now):
-            progress.outlook.committed(now, progress.weight_committed)
+        if progress.forecast.is_due(now):
+            progress.forecast.committed(now, progress.weight_committed)
         lease.committed = lease.moved = lease.beat = now
         lease.commit_seconds = self._commit_seconds(lease.session, lease.request, progress, now)
         lease.misses = lease.own_misses = 0

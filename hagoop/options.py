@@ -7,6 +7,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar, cast
@@ -18,6 +19,7 @@ from twisted.python.usage import Options, UsageError
 from hagoop import __version__
 from hagoop.door.join_string import is_join_string, parse_join_string
 from hagoop.errors import StateError
+from hagoop.hours import Hours
 
 T = TypeVar("T")
 
@@ -72,6 +74,10 @@ class WorkerConfig:
     :param servers: client endpoint strings or join strings, tried in turn.
     :param memory_bytes: for the programs of all slots together; 0: any number.
     :param disk_bytes: likewise, for what is fetched and what is made of it.
+    :param until: when it ends: a moment of the wall clock, or how long after the start.
+    :param hours: when it works; None: always.
+    :param notice_seconds: how long before it leaves or rests it says so, where it is known.
+    :param grace_seconds: how long it then goes on with the jobs in hand.
     """
 
     servers: tuple[str, ...] = field(repr=False)
@@ -83,6 +89,11 @@ class WorkerConfig:
     disk_bytes: int
     allow_root: bool
     leave_with_server: bool
+    until: datetime | timedelta | None = None
+    hours: Hours | None = None
+    idle_only: bool = False
+    notice_seconds: float = 120.0
+    grace_seconds: float = 5.0
 
 
 class Held(Protocol):

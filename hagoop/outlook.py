@@ -1,54 +1,34 @@
-"""How long a phase will still take: as it went lately, so it will go.
+"""What a worker may count on: how long it will still be there, and what ends that."""
 
-Nobody knows who will come or go.  Scored on the recorded fleets (``docs/scheduling.rst``), what the
-phase did in the last quarter of its time so far tells more than the speeds of who is connected.
-"""
+from collections.abc import Iterable
+from math import inf
 
-from attrs import define, field
-
-LATELY = 0.25
-"""The part of the time so far whose pace counts."""
-LIKELY_MOST = 1.15
-"""Nine times of ten it takes at most so much longer than the middle guess."""
-KNOWN_SHARE = 0.02
-"""So much must be done before anything is said."""
-SAMPLES = 64
-"""How finely the time so far is remembered."""
+from attrs import frozen
 
 
-@define
+@frozen
 class Outlook:
-    """What was committed by when, in weight; times are seconds."""
+    """How things stand for a worker.
 
-    _began: float | None = None
-    _samples: list[tuple[float, int]] = field(factory=list)
+    :param seconds: how long it may still work; 0: not now, ``inf``: no end is in sight.
+    :param why: what ends it, or has ended it, for people; empty where no end is in sight.
+    :param ends: whether its process ends then, instead of coming again.
+    """
 
-    def is_due(self, now: float) -> bool:
-        """Whether it is time to say again how much is done."""
-        if self._began is None or not self._samples:
-            return True
-        return now - self._samples[-1][0] >= (now - self._began) / SAMPLES
+    seconds: float
+    why: str
+    ends: bool = False
 
-    def committed(self, now: float, total: int) -> None:
-        """So much is done by now, all in all."""
-        self._began = now if self._began is None else self._began
-        self._samples.append((now, total))
-        if len(self._samples) > SAMPLES:
-            since = self._since(now)
-            self._samples = [each for each in self._samples if each[0] >= since - (now - since)]
+    @property
+    def rests(self) -> bool:
+        """Whether it may not work now."""
+        return self.seconds <= 0
 
-    def seconds_left(self, left: int, now: float) -> tuple[float, float] | None:
-        """The middle guess for weight that is ``left``, and the most in nine cases of ten."""
-        if self._began is None or not self._samples:
-            return None
-        total = self._samples[-1][1]
-        since = self._since(now)
-        begun, before = next((each for each in self._samples if each[0] >= since), self._samples[-1])
-        if total <= before or total < KNOWN_SHARE * (total + left):
-            return None
-        middle = left * (now - begun) / (total - before)
-        return middle, LIKELY_MOST * middle
 
-    def _since(self, now: float) -> float:
-        began = now if self._began is None else self._began
-        return now - LATELY * (now - began)
+HERE = Outlook(inf, "")
+"""A worker of which nothing is known but that it is there."""
+
+
+def nearest(outlooks: Iterable[Outlook]) -> Outlook:
+    """The one that ends first; of two that have ended, the one for good."""
+    return min(outlooks, key=lambda each: (max(0.0, each.seconds), not each.ends), default=HERE)

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 
 from hagoop.errors import LedgerError
 from hagoop.jobs import AssignmentId, Output, Phase, SessionId
-from hagoop.outlook import Outlook
+from hagoop.forecast import Forecast
 from hagoop.ranges import Range, RangeSet
 from hagoop.suspicion import Histories, History, Suspicion
 
@@ -87,7 +87,7 @@ class Progress:
     stretches: dict[Stretch, None] = field(factory=dict)
     outputs: dict[int, Output] = field(factory=dict)
     histories: Histories = field(factory=Histories)
-    outlook: Outlook = field(factory=Outlook)
+    forecast: Forecast = field(factory=Forecast)
 
     def grow(self, total: int, estimate: int, breaks: Sequence[int], *, whole: bool) -> None:
         """More positions are known; those that a recovery found committed stay so."""
@@ -134,7 +134,7 @@ class Progress:
 
     def seconds_left(self, now: float) -> tuple[float, float] | None:
         """The middle guess for the rest of the phase, and the most in nine cases of ten."""
-        return self.outlook.seconds_left(self.weight - self.weight_committed, now)
+        return self.forecast.seconds_left(self.weight - self.weight_committed, now)
 
     def cut(self, weight: int, allows: Callable[[Suspicion], bool]) -> Range | None:
         """An untouched range of about ``weight``, lowest first, its head one that is allowed.

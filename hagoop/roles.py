@@ -49,6 +49,8 @@ BAD_LINES_PAGE = 500
 PAGE_BYTES = 60_000
 """What a page may take: one message of AMP holds 65,535 bytes."""
 OF_ANOTHER = "(of another client)"
+MOST_WHY = 64
+"""What is shown of why a worker leaves or rests."""
 MOST_ARRIVALS = 64
 """How many jobs' bytes a session may have sent without committing them."""
 
@@ -211,6 +213,15 @@ class WorkerRole:
             "front": scheduler.front(job.id),
             "commit_seconds": scheduler.commit_seconds(job.id),
         }
+
+    def leaves(self, why: str) -> None:
+        """It has given notice: its end will be no loss."""
+        self.leaving, self.session.why = True, why[:MOST_WHY]
+
+    def comes_back(self) -> None:
+        """It has rested, or stays after all."""
+        self.leaving = False
+        self.desk.scheduler.welcome_back(self.session)
 
     def lost(self) -> None:
         """The session is over."""

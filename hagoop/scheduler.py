@@ -42,6 +42,7 @@ from hagoop.leases import (
     TakeBack,
 )
 from hagoop.ledger import Ledger
+from hagoop.notice import told_presence
 from hagoop.phases import RequestData
 from hagoop.requests import Given
 from hagoop.runs import RunIndex
@@ -139,15 +140,29 @@ class Scheduler:
         self.enact(decisions)
 
     def give_notice(
-        self, session: Session, unbegun: Sequence[AssignmentId], stops: Sequence[Stop]
+        self,
+        session: Session,
+        unbegun: Sequence[AssignmentId],
+        stops: Sequence[Stop],
+        seconds: float = 0.0,
     ) -> None:
-        """A worker says that it will leave, and hands back what it has not begun."""
-        self.ledger.worker_leaves(session.id)
+        """A worker leaves or rests in so long, and hands back what it has not begun."""
         for each in unbegun:
             self.give_back(session, each)
         for stop in stops:
             if stop.id in session.leases:
                 self._taken_back(stop.end, stop.id)
+        now = self.clock.seconds()
+        if seconds > 0:
+            self.enact(self.ledger.worker_leaves_in(session.id, seconds, now))
+        else:
+            self.ledger.worker_rests(session.id, now)
+
+    def welcome_back(self, session: Session) -> None:
+        """A worker has rested, or stays after all."""
+        self.ledger.worker_is_back(session.id, self.clock.seconds())
+        self._hear(session)
+        self._serve_soon()
 
     def give_back(self, session: Session, assignment: AssignmentId) -> None:
         """A worker has dropped an assignment."""
@@ -437,6 +452,7 @@ class Scheduler:
             doing += f" and {len(held) - MOST_SHOWN} more"
         if aside := fleet.seconds_aside(session, now):
             doing = f"put aside for {aside:.0f} s: programs fail on it that others run"
+        doing = told_presence(session, doing or "idle", now)
         shown = WorkerStatus(
             id=session.worker,
             name=session.name,
@@ -446,9 +462,9 @@ class Scheduler:
             lost=record.lost,
             experience_seconds=record.expected_life(fleet.prior, now),
             next_seconds=policy.FIRST_LEASE_SECONDS,
-            doing=doing or "idle",
+            doing=doing,
         )
-        if session.stalled:
+        if session.stalled or session.leaving:
             return evolve(shown, next_seconds=0.0)
         if not held:
             return shown

@@ -245,11 +245,21 @@ class ServerLink(Link):
 
     @commands.Leaving.responder
     def leaving(
-        self, unbegun: tuple[AssignmentId, ...], stops: tuple[Stop, ...]
+        self,
+        unbegun: tuple[AssignmentId, ...],
+        stops: tuple[Stop, ...],
+        seconds: float | None,
+        why: str | None,
     ) -> dict[str, object]:
         """``Leaving``."""
-        self._worker.leaving = True
-        self._desk.scheduler.give_notice(self._worker.session, unbegun, stops)
+        self._desk.scheduler.give_notice(self._worker.session, unbegun, stops, seconds or 0.0)
+        self._worker.leaves(why or "leaving")
+        return {}
+
+    @commands.Back.responder
+    def back(self) -> dict[str, object]:
+        """``Back``."""
+        self._worker.comes_back()
         return {}
 
     @commands.Upload.responder

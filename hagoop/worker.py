@@ -6,6 +6,7 @@ Works outlive the connection: when it breaks, programs run on, and ``Join`` says
 import os
 import secrets
 import shutil
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from twisted.internet.defer import (
 )
 from twisted.internet.interfaces import (
     IAddress,
+    IDelayedCall,
 )
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import LoopingCall, deferLater
@@ -40,8 +42,11 @@ from hagoop.interfaces import IWorkerReactor
 from hagoop.jobs import Assignment, AssignmentId, Failure, Finished, Kept, Phase, RequestId, Stop
 from hagoop.links import Link
 from hagoop.options import WorkerConfig
+from hagoop.outlook import HERE, Outlook
 from hagoop.piecework import Work
 from hagoop.remembered import Remembered
+from hagoop.resting import Presence
+from hagoop.signals import Signals
 from hagoop.transfer import Transfer
 from hagoop.workbench import Share, Workbench
 
@@ -50,8 +55,6 @@ T = TypeVar("T")
 FIRST_RETRY_SECONDS = 0.5
 MOST_RETRY_SECONDS = 30.0
 AFTER_FAILURE_SECONDS = 1.0
-LEAVE_SECONDS = 5.0
-"""How long a worker that leaves goes on with the jobs in hand."""
 MOST_REFUSED_SECONDS = 8.0
 """A server drops who has not joined within ten seconds."""
 
@@ -128,6 +131,9 @@ class Worker:
     _quiet: float = 0.0
     _refusals: int = 0
     _stopping: bool = False
+    _hurries: bool = False
+    outlook: Outlook = HERE
+    _handing_back: IDelayedCall | None = None
     _idle: "Deferred[None] | None" = None
 
     def __attrs_post_init__(self) -> None:
@@ -175,6 +181,9 @@ class Worker:
         self.link = link
         self._set_beats(answer["beat_seconds"])
         log.info("joined {peer} as {identity}", peer=link.peer, identity=answer["identity"])
+        if self.outlook != HERE:
+            # Before anybody asks.
+            self._say_outlook()
         for each in self._take_waiting():
             each.callback(None)
 
@@ -321,6 +330,10 @@ class Worker:
                 await self._pause(AFTER_FAILURE_SECONDS)
                 continue
             assignment: Assignment = answer["assignment"]
+            if link is self.link and self.outlook.rests:
+                # It was on its way when we said so.
+                self._tell_leaving((assignment.id,))
+                continue
             if link is self.link:
                 self._unbegun[assignment.id] = assignment.end
             return assignment
@@ -379,6 +392,38 @@ class Worker:
         if self._programs.pop(request, None):
             self.bench.forget_programs(set().union(*self._programs.values()))
 
+    # Rest
+
+    def expect(self, outlook: Outlook) -> None:
+        """How long it will be there is known anew: work as much as fits, rest, or come again."""
+        known, self.outlook = self.outlook, outlook
+        if self._stopping or (outlook.rests, outlook.why) == (known.rests, known.why):
+            return
+        log.info("{now}", now=outlook.why or "working again")
+        self._say_outlook()
+        if outlook.rests and not known.rests:
+            self._handing_back = self.reactor.callLater(self.config.grace_seconds, self._hand_back)
+        elif not outlook.rests:
+            self._keep_in_hand()
+
+    def _say_outlook(self) -> None:
+        if self.outlook.rests:
+            self._say_leaving()
+        elif self.outlook != HERE:
+            self._tell_leaving(self._take_unbegun())
+        elif self.link is not None:
+            self.link.tell(commands.Back)
+
+    def _hand_back(self) -> None:
+        """The grace is over: what is still in hand is for others."""
+        self._tell_leaving(tuple(self.works))
+        for each in list(self.works.values()):
+            Deferred.fromCoroutine(each.cancel("the worker rests"))
+
+    def _keep_in_hand(self) -> None:
+        if self._handing_back is not None and self._handing_back.active():
+            self._handing_back.cancel()
+
     # The end
 
     def _rest(self) -> None:
@@ -386,30 +431,49 @@ class Worker:
         if self._idle is not None and not self._idle.called:
             self._idle.callback(None)
 
-    async def _say_leaving(self) -> None:
-        """Give back all but the jobs in hand, which are cut where they can be."""
+    def _say_leaving(self) -> "Deferred[None]":
+        """Give back all but the jobs in hand, which are cut where they can be: fires when that is said."""
         begun = [each for each in self.works.values() if each.job_end > each.assignment.start]
         waiting = [each for each in self.works.values() if each not in begun]
-        unbegun = (*self._unbegun, *(each.id for each in waiting))
+        self._tell_leaving((*self._take_unbegun(), *(each.id for each in waiting)))
         for each in waiting:
             Deferred.fromCoroutine(each.cancel("the worker leaves"))
+        return Deferred.fromCoroutine(self._cut_in_hand(begun))
+
+    async def _cut_in_hand(self, begun: Sequence[Work]) -> None:
         ends = await gatherResults([Deferred.fromCoroutine(each.take_back(0)) for each in begun])
+        if begun and (self._stopping or self.outlook.rests):
+            self._tell_leaving((), tuple(Stop(each.id, end) for each, end in zip(begun, ends, strict=True)))
+
+    def _take_unbegun(self) -> tuple[AssignmentId, ...]:
+        unbegun = tuple(self._unbegun)
+        self._unbegun.clear()
+        return unbegun
+
+    def _tell_leaving(self, unbegun: tuple[AssignmentId, ...], stops: tuple[Stop, ...] = ()) -> None:
         if self.link is not None:
-            stops = tuple(Stop(each.id, end) for each, end in zip(begun, ends, strict=True))
-            self.link.tell(commands.Leaving, unbegun=unbegun, stops=stops)
+            told = Outlook(0.0, "leaving") if self._stopping else self.outlook
+            seconds = max(0.0, told.seconds)
+            self.link.tell(commands.Leaving, unbegun=unbegun, stops=stops, seconds=seconds, why=told.why)
 
     async def _end_jobs_in_hand(self) -> None:
         """Commit them, if that fits the grace and there is somebody to commit them to."""
-        if not self.works or self.link is None:
+        if not self.works or self.link is None or self._hurries:
             return
         self._idle = Deferred()
-        self._idle.addTimeout(LEAVE_SECONDS, self.reactor)
+        self._idle.addTimeout(self.config.grace_seconds, self.reactor)
         with suppress(TimeoutError):
             await self._idle
+
+    def hurry(self) -> None:
+        """Do not wait for the jobs in hand any longer."""
+        self._hurries = True
+        self._rest()
 
     async def stop(self) -> None:
         """Say that we leave, see the jobs in hand through, and end all programs."""
         self._stopping = True
+        self._keep_in_hand()
         await self._say_leaving()
         await self._end_jobs_in_hand()
         if self._beats is not None and self._beats.running:
@@ -434,6 +498,7 @@ class WorkerService(MultiService):
         self._reactor = reactor
         self._config = config
         self._lock: StateLock | None = None
+        self._signals = Signals(reactor)
 
     def startService(self) -> None:
         """Lock the state folder, then connect."""
@@ -455,19 +520,30 @@ class WorkerService(MultiService):
             clock=self._reactor,
         )
         self._client.setServiceParent(self)
+        self._presence = Presence(self._reactor, self._config, self.worker.expect, self._end)
+        self._signals.catch(signal.SIGUSR2, self._presence.give_notice)
+        self._presence.start()
         self.worker.start()
         super().startService()
 
     def _server_lost(self) -> None:
-        if self._config.leave_with_server and self.running:
+        if self._config.leave_with_server:
+            self._end()
+
+    def _end(self) -> None:
+        if self.running:
             self._reactor.stop()
 
     async def _stop(self) -> None:
+        self._presence.stop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._signals.catch(number, self.worker.hurry)
         await self.worker.stop()
         await super().stopService()
         shutil.rmtree(self.worker.bench.scratch, ignore_errors=True)
         if self._lock is not None:
             self._lock.release()
+        self._signals.release()
 
     def stopService(self) -> "Deferred[None]":
         """Leave; fires when all programs are gone."""

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import ClassVar, cast
 
@@ -15,6 +16,7 @@ from hagoop.disk import lock_state
 from hagoop.door.hiding import hide_line
 from hagoop.door.join_string import public_part
 from hagoop.door.kept import KeptLine
+from hagoop.hours import parse_hours, parse_until
 from hagoop.interfaces import IWorkerReactor
 from hagoop.options import (
     COMMAND_PORT,
@@ -35,6 +37,7 @@ from hagoop.options import (
     told,
     twistd_argv,
 )
+from hagoop.owner import Owner
 
 log = Logger()
 
@@ -58,10 +61,15 @@ class Options(ProgramOptions):
         ["nice", None, "0", "How far programs stand back for others: 0 to 19"],
         ["memory", None, None, "Most memory for programs: 500M, 4GiB [default: any]"],
         ["disk", None, None, "Most disk for work in hand: 500M, 4GiB [default: any]"],
+        ["until", None, None, "End at HH:MM, at a date as 2026-03-01T07:30, or after +2h"],
+        ["hours", None, None, "Work only at these hours: 22-7,12:30-13:30 [default: always]"],
+        ["notice", None, "120", "Seconds to the end after SIGUSR2, and what is said before other ends"],
+        ["grace", None, "5", "Seconds for the jobs in hand when it leaves or rests"],
     ]
     optFlags: ClassVar[list[list[object]]] = [
         ["allow-root", None, "As root, serve a server on another machine too"],
         ["leave-with-server", None, "End when the server goes away"],
+        ["idle-only", None, "Work only while nobody else needs this machine (Linux)"],
     ]
 
     def postOptions(self) -> None:
@@ -81,6 +89,11 @@ class Options(ProgramOptions):
             disk_bytes=self.read_if_given("disk", parse_size) or 0,
             allow_root=bool(self["allow-root"]),
             leave_with_server=bool(self["leave-with-server"]),
+            until=self.read_if_given("until", _until),
+            hours=self.read_if_given("hours", parse_hours),
+            idle_only=self._idle_only(),
+            notice_seconds=float(self.read("notice", _seconds)),
+            grace_seconds=float(self.read("grace", _seconds)),
         )
         self.refuse_unusable(state, lock_state)
         name_files(self.twistd, self.program, number)
@@ -93,6 +106,11 @@ class Options(ProgramOptions):
             raise UsageError(f"--server-file: {why}") from why
         text = text or str(KeptLine(state).read() or f"127.0.0.1:{COMMAND_PORT}")
         return told(named, _client_endpoints, text)
+
+    def _idle_only(self) -> bool:
+        if self["idle-only"]:
+            told("--idle-only", lambda _: Owner().check(), "")
+        return bool(self["idle-only"])
 
     def _state(self) -> tuple[Path, int]:
         folder, chosen = state_folder(self["state"], "worker", os.environ)
@@ -115,6 +133,14 @@ def _slots(text: str) -> int:
 
 def _niceness(text: str) -> int:
     return parse_count(text, 0, 19)
+
+
+def _seconds(text: str) -> int:
+    return parse_count(text, 0, 86400)
+
+
+def _until(text: str) -> datetime | timedelta:
+    return parse_until(text, datetime.now())
 
 
 def _client_endpoints(text: str) -> tuple[str, ...]:

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from random import Random
 
 COMMANDS = (
-    b"Join Ask Beat Commit Fail Leaving Cancel TakeBack Forget Upload Survey Submit List Status Wait"
-    b" Answer BadLines CancelRequest ForgetRequest Workers StartTLS Nonsense __class__"
+    b"Join Ask Beat Commit Fail Leaving Back Cancel TakeBack Forget Upload Survey Submit List Status"
+    b" Wait Answer BadLines CancelRequest ForgetRequest Workers StartTLS Nonsense __class__"
 ).split()
 KEYS = (
     b"_ask _answer _error _error_code _error_description _command version role identity process"
-    b" name slots held secret_id secret slot seen job failure unbegun stops digest size manifest"
-    b" key submission skip request assignment reason end kept token insecure beat_seconds"
+    b" name slots held secret_id secret slot seen job failure unbegun stops seconds why digest size"
+    b" manifest key submission skip request assignment reason end kept token insecure beat_seconds"
 ).split()
 VALUES = (
     b"",

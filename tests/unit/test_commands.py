@@ -60,6 +60,7 @@ VALUES: dict[bytes, Any] = {
     b"failure": jobs.Failure(ID, 3, 5, "PROGRAM_FAILED", "it ended with exit status 1", 0.5, "oh\n"),
     b"unbegun": (ID,),
     b"stops": (jobs.Stop(ID, 7),),
+    b"seconds": 1.5,
     b"submission": jobs.Submission(PROGRAM, (jobs.Source("server", NAME),), "a label"),
     b"requests": (STATUS, STATUS),
     b"status": STATUS,

@@ -21,9 +21,10 @@ GAP = "..."
 FOREIGN = re.compile(r"^    (?:parallel|hadoop) .*", re.MULTILINE)
 FIRST_COLUMN = re.compile(r"^``.{32}", re.MULTILINE)
 """In pages on other programs the first column is theirs."""
-THEIRS = frozenset(["--step-num", "--pipe"])
+THEIRS = frozenset("--step-num --pipe --time --signal --wrap --kill-whom --nodaemon --pidfile".split())
 """Options of others, in the text."""
-PAGES = [ROOT / "README.rst", *sorted(DOCS / f"{name}.rst" for name in ("programs", "troubleshooting"))]
+NAMES = ("programs", "troubleshooting", "workers")
+PAGES = [ROOT / "README.rst", *(DOCS / f"{name}.rst" for name in NAMES)]
 PAGES += sorted(DOCS.glob("from_*.rst"))
 
 

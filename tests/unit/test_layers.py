@@ -11,7 +11,8 @@ import hagoop
 FOLDER = Path(hagoop.__file__).parent
 
 PURE = """
-    errors
+    errors outlook
+    hours idleness
     ranges wire frames keys door.join_string door.book
     runs merging
     slices cells
@@ -19,10 +20,11 @@ PURE = """
     suspicion
     purity
     findings
-    experience outlook
+    experience forecast
     progress survived
     policy requests remembered standing
     leases splitting
+    notice
     blame fleet
     tail shares
     ledger
@@ -35,10 +37,10 @@ LAYERS = {
         answer_file answers appending arriving asking awake bad_file channels check client combining
         comparing containers counting cutting delivery disk docket door families feeding found grants
         in_place incoming inputs intake journal lab launching leased_lines links lives_log memory_spool
-        number_inputs originals outside phases piecework process programs races reading recovery reports
-        roles rows sampling scheduler sentences server sessions shipping showing sorting source_files
-        spool statuses step_inputs stored subjects submit_keys surroundings texts transfer trying tuning
-        unpacking verdicts web workbench worker
+        number_inputs originals outside owner phases piecework process programs races reading recovery
+        reports resting roles rows sampling scheduler sentences server sessions shipping showing signals
+        sorting source_files spool statuses step_inputs stored subjects submit_keys surroundings texts
+        transfer trying tuning unpacking verdicts web workbench worker
     """,
     "composition": """
         check_options check_script common_options demo following local order_options request_options
@@ -53,8 +55,8 @@ A folder is in its layer as a whole, but for files of it that are pure; a file i
 
 PURE_IMPORTS = frozenset(
     """
-    __future__ abc attr attrs base64 bisect collections dataclasses enum functools hashlib heapq hmac
-    itertools json math operator re statistics string struct types typing zlib
+    __future__ abc attr attrs base64 bisect collections dataclasses datetime enum functools hashlib heapq
+    hmac itertools json math operator re statistics string struct types typing zlib
     """.split()
 )
 EFFECTFUL_BUILTINS = frozenset(["open", "input", "print", "exec", "eval", "__import__", "breakpoint"])

@@ -9,7 +9,18 @@ from books import MUCH, Books, finished, ids, output
 
 from hagoop import policy
 from hagoop.errors import LedgerError
-from hagoop.jobs import AssignmentId, Counter, Held, Output, Phase, RequestId, Seen, SessionId, State
+from hagoop.jobs import (
+    AssignmentId,
+    Counter,
+    Held,
+    Output,
+    Phase,
+    RequestId,
+    Seen,
+    SessionId,
+    State,
+    WorkerId,
+)
 from hagoop.leases import (
     Cancel,
     Close,
@@ -185,6 +196,78 @@ def test_who_leaves_gets_nothing_new(books: Books) -> None:
     books.commit(lease)
     books.end(session, failed=False)
     assert books.ledger.fleet.records[lease.session.worker].failures == 0
+
+
+def test_lease_fits_into_the_time_that_its_holder_will_be_there(books: Books) -> None:
+    """By the speed that was measured; with hardly any time left there is none."""
+    books.submit(lines=10_000)
+    session = books.join()
+    books.commit(books.ask(session), seconds=0.1)
+    books.ledger.worker_leaves_in(session, 8.0, books.now)
+    lease = books.ask(session)
+    speed = books.ledger.fleet.speed(lease.session, lease.request, lease.progress.phase)
+    assert 1 < lease.open_weight <= 8 * speed
+    books.commit(lease)
+    books.now += 6.5
+    assert books.refused(session)
+    books.ledger.worker_is_back(session, books.now)
+    assert books.ask(session)
+
+
+def test_line_that_takes_longer_than_its_holder_stays_is_not_leased(books: Books) -> None:
+    """Somebody else will have the time."""
+    books.submit(lines=100)
+    session = books.join()
+    books.commit(books.ask(session), seconds=10_000.0)
+    books.ledger.worker_leaves_in(session, 60.0, books.now)
+    assert books.refused(session)
+
+
+def test_notice_cuts_the_leases_in_hand(books: Books) -> None:
+    """At what their holder can do until then; what fits stays whole."""
+    books.submit(lines=1000)
+    session = books.join()
+    lease = books.hold(session, 0, 500)
+    speed = books.ledger.fleet.speed(lease.session, lease.request, lease.progress.phase)
+    assert books.ledger.worker_leaves_in(session, 501 / speed, books.now) == []
+    cut = books.ledger.worker_leaves_in(session, 200 / speed, books.now)
+    assert cut == [TakeBack(session, lease.id, 200)]
+
+
+def test_rest_earns_nothing_and_costs_nothing(books: Books) -> None:
+    """Experience is time at work."""
+    session = books.join()
+    record = books.ledger.fleet.records[WorkerId("w1")]
+    books.now += 10
+    books.ledger.worker_rests(session, books.now)
+    books.now += 1000
+    assert record.seconds_at(books.now) == 10
+    books.ledger.worker_is_back(session, books.now)
+    books.now += 5
+    assert (record.seconds_at(books.now), record.failures) == (15, 0)
+    books.ledger.worker_is_back(session, books.now)
+    assert record.seconds_at(books.now) == 15
+
+
+def test_who_rests_is_not_counted_on(books: Books) -> None:
+    """Neither its speed nor its slots."""
+    request = books.submit(lines=1000)
+    books.join("w1")
+    session = books.join("w2", slots=5)
+    fleet = books.ledger.fleet
+    both = fleet.supply(request, books.progress(), books.now).speed
+    books.ledger.worker_rests(session, books.now)
+    assert fleet.supply(request, books.progress(), books.now).speed == pytest.approx(both / 6)
+    assert fleet.slots == 1
+
+
+def test_copy_is_due_of_a_job_that_outlasts_its_holder(books: Books) -> None:
+    """However long it lived before."""
+    session = books.join()
+    books.ledger.worker_leaves_in(session, 60.0, books.now)
+    fleet = books.ledger.fleet
+    assert fleet.is_likely_lost(fleet.sessions[session], 61.0, books.now)
+    assert not fleet.is_likely_lost(fleet.sessions[session], 0.5, books.now)
 
 
 def test_identity_has_one_session(books: Books) -> None:

@@ -209,6 +209,27 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger.worker_leaves(self.sessions[pick % len(self.sessions)].id)
 
     @precondition(lambda self: self.sessions)
+    @rule(pick=picks, left=seconds, rare=rarely)
+    def worker_leaves_in(self, pick: int, left: float, rare: bool) -> None:
+        if not rare:
+            return
+        session = self.sessions[pick % len(self.sessions)]
+        self.enact(self.ledger.worker_leaves_in(session.id, left, self.now))
+
+    @precondition(lambda self: self.sessions)
+    @rule(pick=picks)
+    def worker_rests(self, pick: int) -> None:
+        session = self.sessions[pick % len(self.sessions)]
+        self.ledger.worker_rests(session.id, self.now)
+        assert self.ledger.lease_next(session.id, self.now) is None
+
+    @precondition(lambda self: any(each.leaving for each in self.sessions))
+    @rule(pick=picks)
+    def worker_is_back(self, pick: int) -> None:
+        resting = [each for each in self.sessions if each.leaving]
+        self.ledger.worker_is_back(resting[pick % len(resting)].id, self.now)
+
+    @precondition(lambda self: self.sessions)
     @rule(pick=picks)
     def worker_asks(self, pick: int) -> None:
         session = self.sessions[pick % len(self.sessions)]

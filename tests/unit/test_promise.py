@@ -23,7 +23,7 @@ LINES = [
     LONG, LONG + b"\tv", LONG + b"x\tv", LONG + b"\x01\tv", b"k\t" + LONG, b"hot\t" + LONG,
     b"a\t" + LONG, b"a\x00\t" + LONG,
 ]  # fmt: skip
-KINDS = ["die", "hang", "stall", "link", "leave", "fail", "skip", "damage", "again", "late"]
+KINDS = ["die", "hang", "stall", "link", "leave", "rest", "fail", "skip", "damage", "again", "late"]
 
 
 @st.composite

@@ -64,6 +64,7 @@ OF_WORKERS: list[tuple[type[commands.Command], dict[str, Any]]] = [
     (commands.Commit, {"job": JOB}),
     (commands.Fail, {"failure": FAILURE}),
     (commands.Leaving, {"unbegun": (), "stops": ()}),
+    (commands.Back, {}),
 ]
 OF_CLIENTS: list[tuple[type[commands.Command], dict[str, Any]]] = [
     (commands.Upload, {"digest": "", "size": 1}),
@@ -853,6 +854,42 @@ def test_worker_that_leaves_gives_back_what_is_behind_its_job(site):
     site.call(worker, commands.Leaving, unbegun=(), stops=(stop,))
     assert site.ask(other).start == begun.start + 1
     assert site.commit(worker, site.job(begun, end=begun.start + 1)) == (True, -1)
+
+
+def test_worker_that_rests_is_shown_and_comes_again(site):
+    """Its connection stays, and its asks wait; its end in between is no loss, one after it is."""
+    worker, client = site.worker(), site.client()
+    waiting = site.ask_for(worker, commands.Ask, slot=0)
+    leaving = {"unbegun": (), "stops": ()}
+    site.call(worker, commands.Leaving, **leaving, seconds=0.0, why="resting until 22:00" + "!" * 99)
+    site.submit(client)
+    site.wires.advance(20)
+    assert not waiting.called
+    shown = site.call(client, commands.Workers, skip=0)["workers"][0]
+    assert shown.doing == "resting until 22:00" + "!" * 45
+    assert (shown.next_seconds, shown.next_weight) == (0.0, 0)
+    site.call(worker, commands.Back)
+    assert site.wires.result(waiting)["assignment"].start == 0
+    assert "resting" not in site.call(client, commands.Workers, skip=0)["workers"][0].doing
+    worker.drop("its machine was switched off")
+    site.wires.settle()
+    assert [each.lost for each in site.scheduler.ledger.fleet.records.values()] == [1]
+
+
+def test_worker_that_gave_notice_is_asked_for_what_it_cannot_do(site):
+    """What does not fit into the time is another's; and no end of it is a loss."""
+    worker, client = site.worker(), site.client()
+    site.submit(client)
+    begun = site.ask(worker)
+    assert len(range(begun.start, begun.end)) > 1
+    site.call(worker, commands.Leaving, unbegun=(), stops=(), seconds=0.001, why="leaving")
+    assert worker.told == [("take back", begun.id, 1)]
+    assert "; for another 0 s" in site.call(client, commands.Workers, skip=0)["workers"][0].doing
+    assert not site.ask_for(worker, commands.Ask, slot=0).called
+    worker.drop("it has left")
+    site.wires.settle()
+    records = site.scheduler.ledger.fleet.records.values()
+    assert [(each.lost, each.failures) for each in records] == [(0, 0)]
 
 
 def test_nobody_gives_back_what_another_holds(site):

@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 from configparser import ConfigParser
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +17,9 @@ from zope.interface.verify import verifyObject
 
 from hagoop import __version__, server_tap, worker_tap
 from hagoop.disk import lock_state
+from hagoop.hours import parse_hours
 from hagoop.options import ServerConfig, WorkerConfig, twistd_argv
+from hagoop.owner import Owner
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +88,11 @@ def test_worker_has_defaults(home: Path) -> None:
         disk_bytes=0,
         allow_root=False,
         leave_with_server=False,
+        until=None,
+        hours=None,
+        idle_only=False,
+        notice_seconds=120.0,
+        grace_seconds=5.0,
     )
     assert config.name[:5] == socket.gethostname()[:5]
 
@@ -92,6 +100,7 @@ def test_worker_has_defaults(home: Path) -> None:
 def test_worker_takes_its_options(home: Path) -> None:
     """All of them."""
     words = "--server a,b:1 --slots 3 --name n --state s --nice 5 --memory 2G --disk 1k"
+    words += " --until +2h --hours 22-7,12-13 --notice 30 --grace 0"
     assert worker(*words.split(), "--allow-root", "--leave-with-server") == WorkerConfig(
         servers=("tcp:a:9470", "tcp:b:1"),
         slots=3,
@@ -102,6 +111,10 @@ def test_worker_takes_its_options(home: Path) -> None:
         disk_bytes=1024,
         allow_root=True,
         leave_with_server=True,
+        until=timedelta(hours=2),
+        hours=parse_hours("22-7,12-13"),
+        notice_seconds=30.0,
+        grace_seconds=0.0,
     )
 
 
@@ -142,6 +155,11 @@ def test_server_tells_what_is_wrong(words: str, said: str) -> None:
         ("--slots 0", "--slots: '0' is not allowed; write a whole number from 1 to 4096"),
         ("--nice 20", "--nice: '20' is not allowed; write a whole number from 0 to 19"),
         ("--name a/b", "--name: 'a/b' is not a name; write 1 to 64 letters, digits, '.', '_' or '-'"),
+        ("--until noon", "--until: 'noon' is no time; write HH:MM, a date as 2026-03-01T07:30, or "),
+        ("--until 2020-01-01", "--until: '2020-01-01' has passed; write a time to come"),
+        ("--hours 7", "--hours: '7' are no hours; write BEGIN-END, 0 to 24, several with commas: "),
+        ("--notice 2m", "--notice: '2m' is not allowed; write a whole number from 0 to 86400"),
+        ("--grace -1", "--grace: '-1' is not allowed; write a whole number from 0 to 86400"),
         ("--server http://x", "--server: 'http://x' is not an address; "),
         ("--server tcp:x", "--server: 'tcp:x' is not an endpoint that can be used: "),
         ("--server tpc:x:1", "--server: 'tpc:x:1' is not an endpoint that can be used: "),
@@ -152,6 +170,20 @@ def test_worker_tells_what_is_wrong(words: str, said: str) -> None:
     with pytest.raises(UsageError) as caught:
         worker(*words.split())
     assert str(caught.value).startswith(said)
+
+
+def test_machine_that_shows_nothing_has_no_idle_only(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that never worked would be a riddle."""
+    monkeypatch.setattr(worker_tap, "Owner", lambda: Owner(home))
+    with pytest.raises(UsageError, match=r"^--idle-only: this machine does not show whether somebody"):
+        worker("--idle-only")
+    (home / "proc").mkdir()
+    (home / "proc/stat").touch()
+    (home / "dev").mkdir()
+    (home / "dev/tty1").touch()
+    assert worker("--idle-only").idle_only
 
 
 def test_state_in_use_is_told(home: Path) -> None:
@@ -221,14 +253,17 @@ def test_script_is_twistd(
     assert (ended.value.code, capsys.readouterr().out) == (0, f"{program} {__version__}\n")
 
 
-@pytest.mark.parametrize(("tap", "part"), [(server_tap, "server"), (worker_tap, "worker")])
-def test_unit_of_systemd_starts_what_there_is(tap: ModuleType, part: str) -> None:
+@pytest.mark.parametrize(
+    ("tap", "part", "restart"),
+    [(server_tap, "server", "always"), (worker_tap, "worker", "on-failure")],
+)
+def test_unit_of_systemd_starts_what_there_is(tap: ModuleType, part: str, restart: str) -> None:
     """The command in ``etc/`` has options that exist, and twistd leaves daemonizing to systemd."""
     unit = ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
     unit.read(Path(__file__).parents[2] / f"etc/hagoop-{part}.service")
     program, *words = unit["Service"]["ExecStart"].split()
-    assert (unit["Service"]["Type"], unit["Service"]["Restart"]) == ("simple", "always")
+    assert (unit["Service"]["Type"], unit["Service"]["Restart"]) == ("simple", restart)
     assert Path(program).name == tap.Options.program
     assert unit["Service"]["StateDirectory"] == f"hagoop/{part}"
     options = ServerOptions()

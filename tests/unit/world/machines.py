@@ -208,15 +208,35 @@ class Machine:
         self.leaving = True
         if self.peer is None:
             return
-        unbegun = [each.id for each in self.works.values() if not each.begun]
-        for each in unbegun:
-            self.works.pop(each).fail(Dropped())
+        unbegun = self._drop_unbegun()
         server, peer = self.peer.server, self.peer
         for each in self.works.values():
             self.cut(each, 0)
         stops = [Stop(each.id, each.take_back(0)) for each in self.works.values()]
         peer.send(server.scheduler.give_notice, peer.session, unbegun, stops)
         self.life.callLater(2 * self.random.random(), self._go, peer)
+
+    def _drop_unbegun(self) -> list[AssignmentId]:
+        unbegun = [each.id for each in self.works.values() if not each.begun]
+        for each in unbegun:
+            self.works.pop(each).fail(Dropped())
+        return unbegun
+
+    def rest(self) -> None:
+        """Give notice, or rest at once, and come again after a while."""
+        peer = self.peer
+        if peer is None or self.leaving:
+            return
+        seconds = self.random.choice([0.0, 0.1, 5.0])
+        works = [] if seconds else self.works.values()
+        unbegun = self._drop_unbegun()
+        stops = [Stop(each.id, each.take_back(0)) for each in works]
+        peer.send(peer.server.scheduler.give_notice, peer.session, unbegun, stops, seconds)
+        self.life.callLater(5 * self.random.random(), self._come_again, peer)
+
+    def _come_again(self, peer: Peer) -> None:
+        if not self.leaving:
+            peer.send(peer.server.scheduler.welcome_back, peer.session)
 
     def _go(self, peer: Peer) -> None:
         peer.send(peer.end, False)
@@ -387,6 +407,8 @@ class Machine:
             self.disconnect()
         if self.trouble("leave"):
             self.leave()
+        if self.trouble("rest"):
+            self.rest()
         if self.trouble("fail"):
             raise Failed(self.random.choice(["TRANSFER_FAILED", "PROGRAM_FAILED", "WORKER_UNFIT"]))
 

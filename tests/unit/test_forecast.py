@@ -2,11 +2,11 @@
 
 import pytest
 
-from hagoop.outlook import LIKELY_MOST, SAMPLES, Outlook
+from hagoop.forecast import LIKELY_MOST, SAMPLES, Forecast
 
 
-def steady(rate: int, seconds: int) -> Outlook:
-    known = Outlook()
+def steady(rate: int, seconds: int) -> Forecast:
+    known = Forecast()
     for second in range(seconds + 1):
         known.committed(float(second), rate * second)
     return known
@@ -14,7 +14,7 @@ def steady(rate: int, seconds: int) -> Outlook:
 
 def test_nothing_is_said_before_something_is_known() -> None:
     """Neither of a phase in which nothing was committed, nor after one line of a million."""
-    assert Outlook().seconds_left(100, 5.0) is None
+    assert Forecast().seconds_left(100, 5.0) is None
     assert steady(1, 2).seconds_left(10**6, 2.0) is None
 
 
@@ -44,7 +44,7 @@ def test_standing_still_makes_the_guess_grow() -> None:
 
 def test_memory_is_bounded() -> None:
     """However long it takes, and however often something is committed."""
-    known = Outlook()
+    known = Forecast()
     for number in range(200_000):
         if known.is_due(float(number)):
             known.committed(float(number), number)
