@@ -88,7 +88,7 @@ class Ledger:
         self.fleet.came_back(leaver, now)
         leaver.leaves_at = now + seconds
         leases = [self.leases[each] for each in sorted(leaver.leases)]
-        return [made for each in leases for made in notice.cut(each, self._speed_of(each), seconds)]
+        return [made for each in leases for made in notice.cut(each, self._speed_of(each), seconds, now)]
 
     def worker_is_back(self, session: SessionId, now: float) -> None:
         """It has rested, or stays after all."""

@@ -18,12 +18,12 @@ def fitted(
     return min(seconds, left), min(weight, _within(left, speed))
 
 
-def cut(lease: Lease, speed: float, seconds: float) -> list[TakeBack]:
+def cut(lease: Lease, speed: float, seconds: float, now: float) -> list[TakeBack]:
     """Ask for the end of a lease that its holder cannot do in so many seconds."""
     fits = _within(seconds, speed)
     if fits >= lease.open_weight:
         return []
-    return lease.ask_back(lease.progress.scale.advance(lease.stretch.front, fits))
+    return lease.ask_back(lease.progress.scale.advance(lease.stretch.front, fits), now)
 
 
 def _within(seconds: float, speed: float) -> int:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from attrs import define, field, frozen
 
 from hagoop.errors import LedgerError
-from hagoop.jobs import AssignmentId, Output, Phase, SessionId
 from hagoop.forecast import Forecast
+from hagoop.jobs import AssignmentId, Output, Phase, SessionId
 from hagoop.ranges import Range, RangeSet
 from hagoop.suspicion import Histories, History, Suspicion
 

@@ -432,7 +432,7 @@ class Worker:
             self._idle.callback(None)
 
     def _say_leaving(self) -> "Deferred[None]":
-        """Give back all but the jobs in hand, which are cut where they can be: fires when that is said."""
+        """Give back all but the jobs in hand, which are cut: fires when that is said."""
         begun = [each for each in self.works.values() if each.job_end > each.assignment.start]
         waiting = [each for each in self.works.values() if each not in begun]
         self._tell_leaving((*self._take_unbegun(), *(each.id for each in waiting)))
@@ -443,7 +443,8 @@ class Worker:
     async def _cut_in_hand(self, begun: Sequence[Work]) -> None:
         ends = await gatherResults([Deferred.fromCoroutine(each.take_back(0)) for each in begun])
         if begun and (self._stopping or self.outlook.rests):
-            self._tell_leaving((), tuple(Stop(each.id, end) for each, end in zip(begun, ends, strict=True)))
+            stops = (Stop(each.id, end) for each, end in zip(begun, ends, strict=True))
+            self._tell_leaving((), tuple(stops))
 
     def _take_unbegun(self) -> tuple[AssignmentId, ...]:
         unbegun = tuple(self._unbegun)
