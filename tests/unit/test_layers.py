@@ -11,7 +11,7 @@ import hagoop
 FOLDER = Path(hagoop.__file__).parent
 
 PURE = """
-    errors
+    enough errors
     ranges wire frames keys door.join_string door.book
     runs merging
     slices cells
@@ -31,13 +31,13 @@ PURE = """
 LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
-        answer_file answers arriving asking awake bad_file channels check client combining comparing
-        containers counting delivery disk docket door families feeding found grants in_place incoming
-        inputs intake journal launching leased_lines links memory_spool number_inputs originals outside
-        phases piecework process programs races reading recovery reports roles rows sampling scheduler
-        sentences server sessions shipping showing sorting source_files spool statuses step_inputs
-        stored subjects submit_keys surroundings texts transfer trying tuning unpacking verdicts web
-        workbench worker
+        answer_file answers arriving asking awake bad_file beside channels check client combining
+        comparing containers counting delivery disk docket door families feeding found grants in_place
+        incoming inputs intake journal launching leased_lines links memory_spool missing missing_file
+        number_inputs originals outside partials phases piecework process programs races reading
+        recovery reports roles rows sampling scheduler sentences server sessions shipping showing
+        side_file sorting source_files spool statuses step_inputs stored subjects submit_keys
+        surroundings taken texts transfer trying tuning unpacking verdicts web workbench worker
     """,
     "composition": """
         check_options check_script common_options demo following local order_options request_options
