@@ -1,7 +1,7 @@
 """The answer of one request: parts in order, readable as far as they are on disk without a gap."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import BinaryIO
 
 from attrs import define, field
@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from hagoop.interfaces import ISpool
 from hagoop.jobs import Output, Place
+from hagoop.ranges import Range
 
 CHUNK_BYTES = 1 << 20
 InThread = Callable[..., "Deferred[None]"]
@@ -45,6 +46,11 @@ class Answer:
                 self.parts.append(part.place)
                 self.size += part.place.size
         self._wake()
+
+    def leave_out(self, ranges: Iterable[Range]) -> None:
+        """Of these positions there will be no parts."""
+        for each in ranges:
+            self.add(Output(each.start, each.end, "", None))
 
     def close(self, *, failed: bool) -> None:
         """The request has ended: readers come to the end, or are cut off."""

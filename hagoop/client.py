@@ -17,12 +17,14 @@ from twisted.logger import Logger
 
 from hagoop import commands
 from hagoop.door.dialling import dial
+from hagoop.enough import ALL
 from hagoop.errors import RequestFailed, ServerUnreachable, TransferFailed, WorkerLost
 from hagoop.found import encode_manifest, walk
 from hagoop.interfaces import IServerReactor
 from hagoop.jobs import (
     BadLine,
     Found,
+    Missing,
     Program,
     RequestId,
     RequestStatus,
@@ -52,6 +54,7 @@ class Order:
     :param files: files to ship, by the path under which a run finds them.
     :param then: the programs of further steps.
     :param lines: in place of inputs: so many numbers.
+    :param good_enough: the share of the lines that suffices, in parts of a million.
     """
 
     inputs: tuple[str, ...]
@@ -60,6 +63,7 @@ class Order:
     label: str
     then: tuple[Program, ...] = ()
     lines: int | None = None
+    good_enough: int = ALL
 
 
 @define(eq=False)
@@ -189,7 +193,9 @@ class Client:
         sources = [await self._source(each, stdin) for each in order.inputs]
         if order.lines is not None:
             sources.append(Source("lines", str(order.lines)))
-        submission = Submission(program, tuple(sources), order.label, order.then)
+        submission = Submission(
+            program, tuple(sources), order.label, order.then, order.good_enough
+        )
         answer = await self.call(commands.Submit, key=secrets.token_hex(16), submission=submission)
         return RequestId(answer["request"])
 
@@ -279,6 +285,22 @@ class Client:
             page = (await self.call(commands.BadLines, request=status.id, skip=len(found)))["lines"]
             if not page:
                 raise TransferFailed("the list of bad lines came short; fetch it again")
+            found += page
+        return found
+
+    async def partial(self, request: str) -> RequestId:
+        """The request whose answer covers what is committed of one now; perhaps that one itself."""
+        key = secrets.token_hex(16)
+        return RequestId((await self.call(commands.Partial, key=key, request=request))["request"])
+
+    async def missing(self, status: RequestStatus) -> list[Missing]:
+        """What an answer does not cover, in the order of the input."""
+        found: list[Missing] = []
+        while status.cover is not None and len(found) < status.cover.missing:
+            asked = {"request": status.id, "skip": len(found)}
+            page = (await self.call(commands.MissingParts, **asked))["parts"]
+            if not page:
+                raise TransferFailed("the list of what is missing came short; fetch it again")
             found += page
         return found
 

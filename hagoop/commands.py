@@ -266,6 +266,20 @@ class BadLines(Command):
     response: ClassVar = [(b"lines", Value(tuple[jobs.BadLine, ...]))]
 
 
+class Partial(Command):
+    """Client: which request answers for what one has committed by now?  The same key twice is one."""
+
+    arguments: ClassVar = [(b"key", amp.Unicode()), (b"request", amp.Unicode())]
+    response: ClassVar = [(b"request", amp.Unicode())]
+
+
+class MissingParts(Command):
+    """Client: what an answer does not cover, in the order of the input, from the ``skip``-th on."""
+
+    arguments: ClassVar = [(b"request", amp.Unicode()), (b"skip", amp.Integer())]
+    response: ClassVar = [(b"parts", Value(tuple[jobs.Missing, ...]))]
+
+
 class CancelRequest(Command):
     """Client: stop a request."""
 
@@ -299,6 +313,8 @@ CLIENT_TO_SERVER: tuple[type[Command], ...] = (
     Wait,
     Answer,
     BadLines,
+    Partial,
+    MissingParts,
     CancelRequest,
     ForgetRequest,
     Workers,

@@ -16,7 +16,9 @@ from hagoop.errors import RequestError, SpoolFull, UnknownRequest
 from hagoop.interfaces import IInputs, IJournal, ISpool, Syncable
 from hagoop.jobs import (
     BadLine,
+    Cover,
     Finished,
+    Missing,
     Output,
     Phase,
     Place,
@@ -28,11 +30,13 @@ from hagoop.jobs import (
 from hagoop.leases import Decision, SetAside
 from hagoop.ledger import Ledger
 from hagoop.merging import MERGE_RUNS
+from hagoop.missing import cover_of, missing_lines, ranges_of
 from hagoop.phases import NextPhase, RequestData
 from hagoop.progress import Progress
 from hagoop.requests import Request
 from hagoop.statuses import counters_of, last_phase, status_of
 from hagoop.submit_keys import Named, SubmitKeys
+from hagoop.taken import Taken
 
 log = Logger()
 RETRY_SECONDS = 1.0
@@ -141,10 +145,44 @@ class Docket:
         data = RequestData(request, submission, inputs, self.spool, answer, self.most_runs)
         self.data[request] = data
 
-    def found_forgotten(self, request: RequestId) -> None:
+    async def take_up(self, key: Named, taken: Taken) -> RequestId:
+        """Begin a request that goes on from what another has committed, until the server ends.
+
+        :raises UnknownRequest: the other was forgotten meanwhile.
+        """
+        self._number += 1
+        request, lender = RequestId(f"r{self._number}"), taken.lender
+        # Only its number must be known after a restart.
+        await self._record(request, "submitted", {"partial_of": lender.id})
+        if self.data.get(lender.id) is not lender:
+            await self._drop(request)
+            raise UnknownRequest(f"the request {lender.id} was forgotten")
+        self.owners[request], self._walls[request] = key[0], self.wall()
+        self.keys.keep(key, request)
+        self.ledger.request_submitted(request, taken.submission, self.clock.seconds())
+        answer = Answer(self.spool, self.in_thread)
+        data = taken.begin(request, answer, self.most_runs)
+        self.data[request] = data
+        taken.copy_to(self.ledger.requests[request])
+        self.enact(self.ledger.phase_given(request, taken.phase, taken.outputs))
+        return request
+
+    def found_forgotten(self, request: RequestId, *, is_partial: bool = False) -> None:
         """At recovery: there was such a request; its number is not given again."""
         self._number = max(self._number, int(request[1:]))
-        self._gone.append(request)
+        if not is_partial:
+            self._gone.append(request)
+            return
+        Deferred.fromCoroutine(self._drop(request)).addErrback(
+            lambda reason: log.failure("dropping {request}", reason, request=request)
+        )
+
+    async def _drop(self, request: RequestId) -> None:
+        """Nothing of a request is needed any more; its number is not given again."""
+        if int(request[1:]) == self._number:
+            await self._keep_number(request)
+        await self.journal.forget(request)
+        await self.journal.forget(f"{request}.runs")
 
     def begin(self, request: RequestId) -> None:
         """Start, or start again, a step's map phase: its lines are counted while it runs."""
@@ -252,6 +290,8 @@ class Docket:
     async def advance(self, request: RequestId) -> None:
         """A phase has ended: begin the next, or finish the request."""
         account, data = self.ledger.requests[request], self.data[request]
+        if account.left_out and not await self._close_map(account, data):
+            return
         phase = last_phase(account)
         found: list[NextPhase | None] = []
         await self.in_thread(lambda: found.append(data.after(phase, account.outputs[phase])))
@@ -279,6 +319,31 @@ class Docket:
             return
         self.ledger.phase_began(request, following.phase, following.round, following.cumulative)
         self.enact([])
+
+    async def _close_map(self, account: Request, data: RequestData) -> bool:
+        """Part of the map is left out: put on disk what, before anything follows from it."""
+        found: list[tuple[Missing, ...]] = []
+        try:
+            await self.in_thread(lambda: found.append(missing_lines(data.inputs, account.left_out)))
+        except RequestError as error:
+            self.fail(account.id, str(error))
+            return False
+        missing = found[0]
+        cover = cover_of(data.inputs, missing)
+        fact: Fact = {"missing": wire.to_plain(missing), "cover": wire.to_plain(cover)}
+        # Not where what the end clears is recorded.
+        shelf = data.answer_shelf
+        await self._record(shelf, "closed", fact, (), lambda: account.state is State.RUNNING)
+        if account.state is State.RUNNING:
+            self.map_closed(account.id, missing, cover)
+        return account.state is State.RUNNING
+
+    def map_closed(self, request: RequestId, missing: tuple[Missing, ...], cover: Cover) -> None:
+        """What a request leaves out of its map is on disk."""
+        account, data = self.ledger.requests[request], self.data[request]
+        account.left_out, account.missing, account.cover = (), missing, cover
+        if data.submission.steps == 1 and data.is_answer(Phase.MAP):
+            data.answer.leave_out(ranges_of(missing))
 
     def enter_step(self, request: RequestId) -> None:
         """Another step's program runs from now on, on what the step before has printed if it maps."""
@@ -325,6 +390,9 @@ class Docket:
         # Whoever waits for the end may forget the request at once.
         self._close(request, failed=state is not State.DONE)
         await self._clear_runs(data)
+        lender, data.lender = data.lender, None
+        if lender is not None:
+            await self.give_back(lender)
 
     def _close(self, request: RequestId, *, failed: bool) -> None:
         self.data[request].answer.close(failed=failed)
@@ -348,7 +416,15 @@ class Docket:
             lambda reason: log.failure("clearing {request}", reason, request=request)
         )
 
+    async def give_back(self, lender: RequestData) -> None:
+        """One fewer reads what is on a request's shelves."""
+        lender.borrowers -= 1
+        if lender.id in self.ended_facts or self.data.get(lender.id) is not lender:
+            await self._clear_runs(lender)
+
     async def _clear_runs(self, data: RequestData) -> None:
+        if data.borrowers:
+            return
         data.runs.clear()
         data.close_inputs()
         await self.journal.forget(data.runs_shelf)
@@ -361,6 +437,8 @@ class Docket:
 
     async def forget(self, request: RequestId) -> None:
         """Drop a request, cancelled if it runs, with its answer."""
+        for each in [each.id for each in self.ledger.requests.values() if each.partial_of == request]:
+            await self.forget(each)
         await self.cancel(request)
         # It may be on its way to another end.
         await self.ended(request)
@@ -371,7 +449,7 @@ class Docket:
         self.keys.forget(request)
         self._walls.pop(request)
         self.owners.pop(request)
-        self._counts.pop(request)
+        self._counts.pop(request, None)
         self.ended_facts.pop(request, None)
         self._ended_walls.pop(request, None)
         if int(request[1:]) == self._number:

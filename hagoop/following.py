@@ -1,10 +1,11 @@
 """What ``hagoop-request`` does once its command line is understood."""
 
+import contextlib
 import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
@@ -13,11 +14,21 @@ from twisted.internet.task import LoopingCall
 
 from hagoop import wire
 from hagoop.answer_file import AnswerFile
-from hagoop.bad_file import BadFile, how_many
+from hagoop.bad_file import BadFile
+from hagoop.beside import Beside
 from hagoop.client import Client, Order
-from hagoop.errors import HaGoopError, RequestCancelled, RequestFailed, ServerUnreachable
+from hagoop.enough import ALL
+from hagoop.errors import (
+    HaGoopError,
+    RequestCancelled,
+    RequestFailed,
+    ServerUnreachable,
+    TransferFailed,
+    UnknownRequest,
+)
 from hagoop.interfaces import IWorkerReactor
-from hagoop.jobs import BadLine, RequestId, RequestStatus, State
+from hagoop.jobs import RequestId, RequestStatus, State
+from hagoop.missing_file import MissingFile
 from hagoop.races import first_of
 from hagoop.request_options import Following
 from hagoop.run_options import Running
@@ -33,6 +44,7 @@ from hagoop.showing import (
 
 STATUS_SECONDS = 0.5
 CANCELLED, INTERRUPTED = 4, 130
+WHOLE_COMES = "the whole answer is on its way"
 OPEN_SERVER = "Careful: this server is open to anybody who reaches it (--insecure)"
 
 
@@ -46,6 +58,8 @@ async def run(call: Running, reactor: IWorkerReactor) -> int:
         answer.check()
         if any(each.skip_bad_lines for each in (call.program, *call.then)):
             BadFile(answer).check()
+        if call.good_enough < ALL:
+            MissingFile(answer).check()
     if call.servers is not None:
         return await _run_on(call, answer, Client(reactor, call.servers, call.where))
     # Only --local needs a server in this process.
@@ -76,7 +90,15 @@ async def _run_on(
     call: Running, answer: AnswerFile, client: Client, checked: "Deferred[None] | None" = None
 ) -> int:
     try:
-        order = Order(call.inputs, call.program, call.files, call.label, call.then, call.lines)
+        order = Order(
+            call.inputs,
+            call.program,
+            call.files,
+            call.label,
+            call.then,
+            call.lines,
+            call.good_enough,
+        )
         request = await client.submit(order, sys.stdin.buffer)
         if call.detach:
             print(request, flush=True)
@@ -141,24 +163,25 @@ class Follower:
             if status.state is State.CANCELLED:
                 raise RequestCancelled(f"The request {self.request} was cancelled") from error
             raise
-        lines = await self.client.bad_lines(status)
+        beside = await Beside.fetch(self.client, status)
         # Where there is an answer, there is what it leaves out.
-        BadFile(self.answer).keep(lines)
+        beside.keep(self.answer)
         self.answer.finish()
-        self._tell(status, lines)
+        self._tell(status, beside)
         return 0
 
-    def _tell(self, status: RequestStatus, lines: Sequence[BadLine] = ()) -> None:
+    def _tell(self, status: RequestStatus, beside: Beside | None = None) -> None:
         self._progress.stop()
         # A status that is still on its way is no news after this.
         self._progress = Silence()
-        BadFile(self.answer).tell(lines, as_json=self.call.json)
+        beside = beside or Beside()
+        beside.tell(self.answer, as_json=self.call.json)
         if self.call.json:
             print(json.dumps(wire.to_plain(status)), file=sys.stderr)
         elif status.state is State.DONE and not self.call.quiet:
             if not self.answer.is_stdout:
                 print(f"Success! Result saved in {self.answer.name}", file=sys.stderr)
-            _tell_bad_lines(self.answer, lines)
+            beside.sum_up(self.answer)
             for warning in status.warnings:
                 print(told(warning), file=sys.stderr)
             for each in status.counters:
@@ -213,13 +236,6 @@ class Follower:
             self._left.callback(status)
 
 
-def _tell_bad_lines(answer: AnswerFile, lines: Sequence[BadLine]) -> None:
-    target = BadFile(answer).target
-    if lines:
-        listed = f"; they are listed in {target}" if target is not None else ""
-        print(f"{how_many(len(lines))}{listed}", file=sys.stderr)
-
-
 async def ask(call: Following, reactor: IWorkerReactor) -> int:
     """Any other command; the exit status."""
     client = Client(reactor, call.servers, call.where)
@@ -260,17 +276,48 @@ async def _answer(call: Following, client: Client) -> int:
     known = await client.status(call.request)
     if known.bad_lines:
         BadFile(answer).check()
+    if known.cover is not None or call.partial:
+        MissingFile(answer).check()
     try:
-        status = await client.fetch(known.id, answer.write)
-        lines = await client.bad_lines(status)
-        BadFile(answer).keep(lines)
-        answer.finish()
+        if call.partial:
+            beside = await _fetch_partial(call, client, known, answer)
+        else:
+            beside = await _fetch_answer(client, known.id, answer)
     finally:
         answer.abandon()
-    BadFile(answer).tell(lines, as_json=call.json)
+    beside.tell(answer, as_json=call.json)
     if not call.quiet:
-        _tell_bad_lines(answer, lines)
+        beside.sum_up(answer)
     return 0
+
+
+async def _fetch_answer(client: Client, request: RequestId, answer: AnswerFile) -> Beside:
+    status = await client.fetch(request, answer.write)
+    beside = await Beside.fetch(client, status)
+    beside.keep(answer)
+    answer.finish()
+    return beside
+
+
+async def _fetch_partial(
+    call: Following, client: Client, known: RequestStatus, answer: AnswerFile
+) -> Beside:
+    request = await client.partial(known.id)
+    if request == known.id:
+        if known.state is State.RUNNING and not call.quiet:
+            print(f"{request} has all of its input mapped: {WHOLE_COMES}", file=sys.stderr)
+        return await _fetch_answer(client, request, answer)
+    try:
+        return await _fetch_answer(client, request, answer)
+    except UnknownRequest as error:
+        raise TransferFailed(f"{error}; perhaps the server has started again: ask once more") from error
+    finally:
+        await _forget_partial(client, request)
+
+
+async def _forget_partial(client: Client, request: RequestId) -> None:
+    with contextlib.suppress(HaGoopError):
+        await client.forget(request)
 
 
 async def _cancel(call: Following, client: Client) -> int:

@@ -79,6 +79,10 @@ class FileInputs:
         return self._finished == len(self.files)
 
     @property
+    def size(self) -> int:
+        return sum(self._text(number).size for number in range(len(self.files)))
+
+    @property
     def estimate(self) -> int:
         if self.whole:
             return self.lines
@@ -163,12 +167,15 @@ class FileInputs:
             return 0
         if number < self._finished and line == self._end(at) - self.breaks[at]:
             return self._text(number).size
-        if self._edge[:2] != (number, line):
+        # Several threads may be here at once.
+        edge = self._edge
+        if edge[:2] != (number, line):
             newlines = self._newlines[number]
             block = bisect_left(newlines, line)
             before = newlines[block - 1] if block else 0
-            self._edge = (number, line, _after_newline(self._text(number), block, line - before))
-        return self._edge[2]
+            edge = (number, line, _after_newline(self._text(number), block, line - before))
+            self._edge = edge
+        return edge[2]
 
     def open(self, piece: Piece) -> BinaryIO:
         file = self._file(piece)
@@ -205,6 +212,7 @@ class MemoryInputs:
                 self.breaks.append(self.lines)
                 self.lines += len(self._files[-1][1])
         self.estimate = self.lines
+        self.size = sum(len(data) for _, data in files)
 
     def pieces(self, start: int, end: int) -> list[Piece]:
         if not 0 <= start <= end <= self.lines:

@@ -77,6 +77,7 @@ class IInputs(Interface):
     whole = Attribute("Whether every line has been counted: bool.")
     lines = Attribute("How many lines have been counted so far: int.")
     estimate = Attribute("How many lines there will be: int; equal to lines once whole.")
+    size = Attribute("Bytes of all lines, once whole: int.")
     breaks = Attribute("Sorted numbers of the lines that begin a counted file: Sequence[int].")
 
     def pieces(start: int, end: int) -> Sequence[Piece]:

@@ -11,6 +11,7 @@ from typing import NewType
 from attrs import evolve, field, frozen
 from attrs.validators import ge, instance_of, le
 
+from hagoop.enough import ALL
 from hagoop.keys import MOST_FIELDS, Order
 
 RequestId = NewType("RequestId", str)
@@ -155,12 +156,15 @@ class Submission:
 
     :param program: of the first step; what is shipped with it is there in all.
     :param then: of the following steps, each of which reads what the one before has printed.
+    :param good_enough: the share of the input's lines, in parts of a million, at which the first
+        step's map ends.
     """
 
     program: Program
     sources: tuple[Source, ...]
     label: str = ""
     then: tuple[Program, ...] = ()
+    good_enough: int = field(default=ALL, validator=[ge(1), le(ALL)])
 
     @property
     def steps(self) -> int:
@@ -399,6 +403,45 @@ class BadLine:
 
 
 @frozen
+class Keys:
+    """The keys from ``low`` to before ``high``; without it all that follow.  Bytes are as in Latin 1."""
+
+    low: str
+    high: str | None
+
+
+@frozen
+class Missing:
+    """Something that an answer does not cover: lines of one file, or keys."""
+
+    piece: Piece | None
+    keys: Keys | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if (self.piece is None) == (self.keys is None):
+            raise ValueError("lines are missing, or keys")
+
+
+@frozen
+class Cover:
+    """How much an answer covers of its input, when that is not all.
+
+    :param missing: of how many parts its list consists.
+    :param lines: of the input that are covered, of ``all_lines``; ``bytes`` likewise.  All are 0 where
+        none are missing.
+    :param later: whether something is missing of what these lines gave: keys, or lines that a step
+        has printed.
+    """
+
+    missing: int
+    lines: int = 0
+    all_lines: int = 0
+    bytes: int = 0
+    all_bytes: int = 0
+    later: bool = False
+
+
+@frozen
 class RequestStatus:
     """A request as ``status`` and ``list`` show it.
 
@@ -409,6 +452,8 @@ class RequestStatus:
     :param step: the step that runs, or ran last, from 1.
     :param bad_lines: how many lines were passed over.
     :param warnings: sentences about the answer.
+    :param cover: how much of its input the answer covers; None: all.
+    :param partial_of: the request from which it took what was committed there.
     """
 
     id: RequestId
@@ -434,6 +479,8 @@ class RequestStatus:
     bad_lines: int = 0
     warnings: tuple[str, ...] = ()
     most_seconds_left: float | None = None
+    cover: Cover | None = None
+    partial_of: str = ""
 
 
 @frozen

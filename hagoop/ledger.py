@@ -167,13 +167,31 @@ class Ledger:
     def phase_checked(self, request: RequestId) -> list[Decision]:
         """See whether the running phase has ended."""
         known = self.requests[request]
+        decisions = self.map_closed(known) if known.has_enough else []
         progress = known.progress
         if progress is None or not progress.finished:
-            return []
+            return decisions
         # Merges may come before reduce and after it.
         known.outputs.pop(progress.phase, None)
         known.outputs[progress.phase] = progress.in_order()
+        known.left_out = tuple(progress.left_out)
         known.progress = None
+        return [*decisions, PhaseEnded(request)]
+
+    def map_closed(self, request: Request) -> list[Decision]:
+        """Enough of a map phase is committed: what is not is left out, whoever works on it."""
+        held = self.leases_of(request)
+        for each in held:
+            self._forget(each)
+        if request.progress is not None:
+            request.progress.close()
+        return [Cancel(each.session.id, each.id, "enough of it is done") for each in held]
+
+    def phase_given(
+        self, request: RequestId, phase: Phase, outputs: Sequence[Output]
+    ) -> list[Decision]:
+        """What a phase of the request has come to is known already, so that it is not run."""
+        self.requests[request].outputs[phase] = list(outputs)
         return [PhaseEnded(request)]
 
     def request_ended(self, request: RequestId, state: State, message: str) -> list[Decision]:

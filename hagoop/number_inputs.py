@@ -44,6 +44,10 @@ class NumberInputs:
         return self.lines
 
     @property
+    def size(self) -> int:
+        return offset_of(self.lines)
+
+    @property
     def breaks(self) -> Sequence[int]:
         return (0,) if self.lines else ()
 

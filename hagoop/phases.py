@@ -67,6 +67,8 @@ class RequestData:
     :ivar wanted: the phase that the runs are merged for.
     :ivar step: the step that runs, from 0; ``program`` is its program.
     :ivar printed: what the step before has printed, as long as it is this one's input.
+    :ivar borrowers: how many other requests read what is on its shelves: nothing of that may go;
+        ``lender``: the one whose shelves this one reads.
     """
 
     id: RequestId
@@ -84,6 +86,8 @@ class RequestData:
     step: int = 0
     program: Program = field(init=False)
     printed: StepInputs | None = None
+    borrowers: int = 0
+    lender: "RequestData | None" = None
     _first_inputs: IInputs = field(init=False)
     _indexes: dict[Place, RunIndex] = field(factory=dict)
 
@@ -217,7 +221,9 @@ class RequestData:
         return kept + known[at:]
 
     def drop_replaced(self) -> None:
-        """What was merged is on disk and named: its parents may go."""
+        """What was merged is on disk and named: its parents may go, now or with all else."""
+        if self.borrowers:
+            return
         self.spool.drop(self.runs_shelf, self.replaced)
         self.replaced.clear()
 

@@ -68,6 +68,7 @@ class Progress:
     :ivar wanted: of which of them a copy is wanted, and by whom it should be made, if that is known.
     :ivar fixed_jobs: whether a job ends where it was announced; else its program may be given less.
     :ivar pending: commits accepted whose bytes are not on disk yet.
+    :ivar left_out: positions that nobody will work on.
     """
 
     phase: Phase
@@ -84,6 +85,7 @@ class Progress:
     pending: int = 0
     untouched: RangeSet = field(factory=RangeSet)
     committed: RangeSet = field(factory=RangeSet)
+    left_out: RangeSet = field(factory=RangeSet)
     stretches: dict[Stretch, None] = field(factory=dict)
     outputs: dict[int, Output] = field(factory=dict)
     histories: Histories = field(factory=Histories)
@@ -104,8 +106,17 @@ class Progress:
 
     @property
     def finished(self) -> bool:
-        """Whether everything is committed, and on disk."""
-        return self.whole and not self.pending and self.committed.size == self.total
+        """Whether everything is committed, and on disk; or else left out."""
+        done = self.committed.size + self.left_out.size
+        return self.whole and not self.pending and done == self.total
+
+    def close(self) -> None:
+        """Leave out what is not committed: nobody holds any of it any more, or will."""
+        for each in [*self.untouched, *(stretch.open for stretch in self.stretches)]:
+            self.left_out.add(each)
+        self.untouched = RangeSet()
+        self.stretches.clear()
+        self.wanted.clear()
 
     @property
     def left(self) -> int:
@@ -292,7 +303,7 @@ class Progress:
     def check(self) -> None:
         """Raise ``LedgerError`` unless every position is in exactly one place."""
         everything = RangeSet()
-        parts = [*self.untouched, *(each.open for each in self.stretches)]
+        parts = [*self.untouched, *self.left_out, *(each.open for each in self.stretches)]
         parts += [each for each in self.committed if each.end <= self.total]
         try:
             for each in parts:

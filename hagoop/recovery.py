@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from hagoop import wire
 from hagoop.docket import Docket
-from hagoop.jobs import BadLine, Counter, Output, Phase, Place, RequestId, State
+from hagoop.jobs import BadLine, Counter, Cover, Missing, Output, Phase, Place, RequestId, State
 from hagoop.ledger import Ledger
 from hagoop.phases import RequestData
 from hagoop.progress import Progress
@@ -27,12 +27,16 @@ class Story:
     """The facts of one request, sorted by what they say.
 
     :ivar submitted: None when it is forgotten, and only its number is known.
+    :ivar is_partial: whether it took its beginning from another: such do not outlive a restart.
+    :ivar closed: what was left out of its first step's map, once that was closed.
     """
 
     request: RequestId
     submitted: Fact | None
+    is_partial: bool = False
     phase: Fact | None = None
     ended: Fact | None = None
+    closed: Fact | None = None
     commits: list[Fact] = field(factory=list)
     bad: list[Fact] = field(factory=list)
     warnings: list[str] = field(factory=list)
@@ -47,6 +51,8 @@ class Story:
             self.warnings.append(body["told"])
         elif kind == "phase":
             self.phase = body
+        elif kind == "closed":
+            self.closed = body
         elif kind == "ended":
             self.ended = body
 
@@ -74,6 +80,8 @@ class Story:
     @property
     def shelves(self) -> list[RequestId]:
         """What the spool still keeps for it."""
+        if self.submitted is None:
+            return []
         runs = [] if self.ended is not None else [RequestId(f"{self.request}.runs")]
         return [self.request, *runs]
 
@@ -103,7 +111,8 @@ def read_stories(rows: Iterable[tuple[str, str, Fact]]) -> list[Story]:
     for stream, kind, body in rows:
         name = stream.split(".", 1)[0]
         if kind == "submitted":
-            stories[name] = Story(RequestId(name), body)
+            partial = bool(body.get("partial_of"))
+            stories[name] = Story(RequestId(name), None if partial else body, partial)
         elif name not in stories and kind == "forgotten":
             stories[name] = Story(RequestId(name), None)
         elif name in stories:
@@ -115,12 +124,13 @@ def restore(docket: Docket, stories: Iterable[Story]) -> None:
     """Fill an empty docket; then what runs goes on.  Blocks while indexes are read."""
     for story in stories:
         if story.submitted is None:
-            docket.found_forgotten(story.request)
+            docket.found_forgotten(story.request, is_partial=story.is_partial)
             continue
         docket.admit(story.request, story.submitted)
         data = docket.data[story.request]
         _take_up_step(docket, data, story)
         _count(docket.ledger, story)
+        _restore_closed(docket, story)
         if story.ended is not None:
             _restore_ended(docket, data, story)
         elif story.maps:
@@ -159,19 +169,31 @@ def _count(ledger: Ledger, story: Story) -> None:
         account.given[Phase(each["phase"]), each["round"], output.start] = given
 
 
+def _restore_closed(docket: Docket, story: Story) -> None:
+    if story.closed is not None:
+        missing = wire.from_plain(tuple[Missing, ...], story.closed["missing"])
+        cover = wire.from_plain(Cover, story.closed["cover"])
+        docket.map_closed(story.request, missing, cover)
+
+
 def _restore_ended(docket: Docket, data: RequestData, story: Story) -> None:
     if story.ended is None:
         return
     last = data.program.last_phase
-    for each in story.outputs(last, data.step) if data.is_answer(last) else ():
-        data.answer.add(each)
+    _restore_answer(data, last, story.outputs(last, data.step))
     docket.ledger.request_ended(story.request, State(story.ended["state"]), story.ended["message"])
     docket.found_ended(story.request, story.ended)
 
 
 def _restore_map(docket: Docket, data: RequestData, story: Story) -> None:
+    outputs = story.outputs(Phase.MAP, data.step)
+    if story.closed is not None and data.step == 0:
+        _restore_answer(data, Phase.MAP, outputs)
+        in_order = sorted(outputs, key=lambda each: each.start)
+        docket.enact(docket.ledger.phase_given(story.request, Phase.MAP, in_order))
+        return
     progress = docket.ledger.phase_began(story.request, Phase.MAP, data.step, None)
-    _restore_outputs(data, progress, story.outputs(Phase.MAP, data.step))
+    _restore_outputs(data, progress, outputs)
     docket.begin(story.request)
 
 
@@ -193,8 +215,12 @@ def _restore_later(docket: Docket, data: RequestData, story: Story) -> None:
 def _restore_outputs(data: RequestData, progress: Progress, outputs: Iterable[Output]) -> None:
     for each in outputs:
         progress.restore(each)
-        if data.is_answer(progress.phase):
-            data.answer.add(each)
+    _restore_answer(data, progress.phase, outputs)
+
+
+def _restore_answer(data: RequestData, phase: Phase, outputs: Iterable[Output]) -> None:
+    for each in outputs if data.is_answer(phase) else ():
+        data.answer.add(each)
 
 
 def _step(fact: Fact) -> int:

@@ -37,6 +37,7 @@ class Following:
     """A command about requests that are there.
 
     :param request: an id; empty for the newest.
+    :param partial: whether what is done by now is wanted of an answer.
     """
 
     command: str
@@ -47,6 +48,7 @@ class Following:
     force: bool
     json: bool
     quiet: bool
+    partial: bool = False
 
 
 Call = Running | Following | Checking
@@ -78,7 +80,10 @@ class _AnswerOptions(_RequestOptions):
     optParameters: ClassVar[list[list[object]]] = [
         ["output", "o", STDOUT, "File for the answer; - is stdout"],
     ]
-    optFlags: ClassVar[list[list[object]]] = [["force", None, "Replace an existing answer"]]
+    optFlags: ClassVar[list[list[object]]] = [
+        ["force", None, "Replace an existing answer"],
+        ["partial", None, "If it still runs: the answer over what is done by now"],
+    ]
 
 
 class _AllOptions(Options):
@@ -180,4 +185,5 @@ def _following(command: str, given: _RequestOptions) -> Following:
         force=bool(given.get("force")),
         json=bool(given["json"]),
         quiet=bool(given["quiet"]),
+        partial=bool(given.get("partial")),
     )

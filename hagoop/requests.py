@@ -4,12 +4,15 @@ from collections.abc import Iterable
 
 from attrs import define, field, frozen
 
+from hagoop.enough import is_enough
 from hagoop.experience import Pace
 from hagoop.jobs import (
     BadLine,
     Counter,
+    Cover,
     Failure,
     Finished,
+    Missing,
     Output,
     Phase,
     Place,
@@ -20,6 +23,7 @@ from hagoop.jobs import (
     WorkerId,
 )
 from hagoop.progress import Progress
+from hagoop.ranges import Range
 from hagoop.suspicion import History
 
 FAST_SECONDS = 1.0
@@ -56,6 +60,9 @@ class Request:
         are on disk as such, by step and position.
     :ivar given: what each range gave, by phase, round and start; of what comes later it may differ.
     :ivar warnings: sentences about the answer, those that are on disk.
+    :ivar left_out: lines of the input that nobody will map, as long as that is not on disk.
+    :ivar missing: what the answer does not cover, and that is on disk; ``cover`` sums it up.
+    :ivar partial_of: the request from which it took what was committed there.
     """
 
     id: RequestId
@@ -79,6 +86,10 @@ class Request:
     bad_lines: dict[tuple[int, int], BadLine] = field(factory=dict)
     given: dict[tuple[Phase, int, int], Given] = field(factory=dict)
     warnings: list[str] = field(factory=list)
+    left_out: tuple[Range, ...] = ()
+    missing: tuple[Missing, ...] = ()
+    cover: Cover | None = None
+    partial_of: RequestId | None = None
 
     def __attrs_post_init__(self) -> None:
         self.program = self.submission.program
@@ -91,6 +102,15 @@ class Request:
         self.unfit.clear()
         self.paces.clear()
         self.given.clear()
+
+    @property
+    def has_enough(self) -> bool:
+        """Whether so much of the input is mapped that the rest may be left out."""
+        progress = self.progress
+        if progress is None or progress.phase is not Phase.MAP or self.step or not progress.whole:
+            return False
+        done = progress.committed.size + progress.left_out.size
+        return is_enough(done, progress.total, self.submission.good_enough)
 
     @property
     def most_bad_lines(self) -> int:

@@ -27,15 +27,18 @@ from hagoop.jobs import (
     BadLine,
     Finished,
     Kept,
+    Missing,
     RequestId,
     RequestStatus,
     Seen,
+    State,
     Submission,
     WorkerId,
     WorkerStatus,
 )
 from hagoop.leases import Session
 from hagoop.links import Link
+from hagoop.partials import Partials
 from hagoop.requests import Request
 from hagoop.scheduler import Leased, Scheduler
 
@@ -46,6 +49,7 @@ DEAD_SECONDS = 12.0
 LIST_PAGE = 20
 WORKERS_PAGE = 100
 BAD_LINES_PAGE = 500
+MISSING_PAGE = 500
 PAGE_BYTES = 60_000
 """What a page may take: one message of AMP holds 65,535 bytes."""
 OF_ANOTHER = "(of another client)"
@@ -71,10 +75,12 @@ class Desk:
     door: Door = field(factory=OpenDoor)
     porch: Porch = field(init=False)
     quotas: Quotas = field(init=False)
+    partials: Partials = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.porch = Porch(self.clock, Audit(None, self.clock.seconds), bounded=False)
         self.quotas = Quotas(self.docket, self.door, self.intake)
+        self.partials = Partials(self.docket)
 
     def identify(self, wanted: str, process: str) -> WorkerId:
         """The identity for a worker: its own, or a fresh one if another that lives has it.
@@ -371,6 +377,18 @@ class ClientRole:
         known = self.account(request).bad_lines
         page = sorted(known)[max(0, skip) : max(0, skip) + BAD_LINES_PAGE]
         return one_message(known[each] for each in page)
+
+    async def partial(self, key: str, request: str) -> RequestId:
+        """The request whose answer covers what is committed of one now."""
+        account = self.account(request)
+        if account.state is State.RUNNING:
+            self.desk.quotas.check_running(self.owner)
+        return await self.desk.partials.of(key, account.id)
+
+    def missing_parts(self, request: str, skip: int) -> tuple[Missing, ...]:
+        """A page of what an answer does not cover."""
+        known = self.account(request).missing
+        return one_message(known[max(0, skip) : max(0, skip) + MISSING_PAGE])
 
     def workers(self, skip: int) -> tuple[WorkerStatus, ...]:
         """A page of workers."""

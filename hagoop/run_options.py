@@ -9,6 +9,7 @@ from attrs import frozen
 from twisted.python.usage import UsageError
 
 from hagoop.common_options import STDOUT, CommonOptions
+from hagoop.enough import ALL
 from hagoop.errors import BadProgram
 from hagoop.jobs import MOST_BAD_LINES, Program
 from hagoop.options import processor_count
@@ -28,6 +29,7 @@ class Running:
     :param servers: endpoint strings, tried in turn; None: on this machine, by ``workers`` workers.
     :param where: the servers as the user named them.
     :param lines: in place of inputs: so many numbers.
+    :param good_enough: the share of the lines that suffices, in parts of a million.
     """
 
     inputs: tuple[str, ...]
@@ -44,6 +46,7 @@ class Running:
     label: str
     then: tuple[Program, ...] = ()
     lines: int | None = None
+    good_enough: int = ALL
 
 
 class RunOptions(CommonOptions):
@@ -75,6 +78,7 @@ class RunOptions(CommonOptions):
         ["key-fields", None, None, "Of how many fields a line's key is [1]"],
         ["separator", None, None, "The byte that ends a field [TAB]"],
         ["reduce-tasks", None, None, "0: no reducer; 1: --reduce-whole; any other number means nothing"],
+        ["good-enough", None, None, "End when such a share of the lines is mapped: 99.5% [100%]"],
         ["skip-bad-lines", None, "0", "How many lines on which the map fails may be passed over"],
     ]
     optFlags: ClassVar[list[list[object]]] = [
@@ -196,6 +200,21 @@ class RunOptions(CommonOptions):
         return most
 
     @property
+    def good_enough(self) -> int:
+        """The share of the lines that suffices, in parts of a million."""
+        given = self["good-enough"]
+        if given is None:
+            return ALL
+        found = re.fullmatch(r"([0-9]{1,3})(?:\.([0-9]{1,4}))? ?%?", given)
+        parts = int(found[1] + (found[2] or "").ljust(4, "0")) if found else 0
+        if not 1 <= parts <= ALL:
+            raise UsageError(
+                f"--good-enough {given}: it must be a percentage above 0 and up to 100, "
+                "with at most 4 decimals: 99.5%"
+            )
+        return parts
+
+    @property
     def ok_status(self) -> tuple[int, ...]:
         """Exit statuses that mean success."""
         try:
@@ -251,6 +270,7 @@ def running_of(given: RunOptions, folder: Path) -> Running:
         quiet=bool(given["quiet"]),
         label=label_of(given),
         lines=given.lines,
+        good_enough=given.good_enough,
     )
 
 

@@ -303,6 +303,16 @@ class ServerLink(Link):
         """``BadLines``."""
         return {"lines": self._client.bad_lines(request, skip)}
 
+    @commands.Partial.responder
+    def partial(self, key: str, request: str) -> Any:
+        """``Partial``."""
+        return _later(self._client.partial(key, request), lambda taken: {"request": taken})
+
+    @commands.MissingParts.responder
+    def missing_parts(self, request: str, skip: int) -> dict[str, object]:
+        """``MissingParts``."""
+        return {"parts": self._client.missing_parts(request, skip)}
+
     @commands.CancelRequest.responder
     def cancel_request(self, request: str) -> Any:
         """``CancelRequest``."""

@@ -14,6 +14,7 @@ from attrs import define
 from hagoop import wire
 from hagoop.bad_file import how_many
 from hagoop.jobs import Phase, RequestStatus, State, WorkerStatus
+from hagoop.missing_file import how_much, in_short
 
 LINE_SECONDS = 5.0
 NO_WORKERS = "No worker is connected: start one with twistd hagoop-worker"
@@ -172,7 +173,7 @@ def show_status(status: RequestStatus, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(wire.to_plain(status)))
         return
-    print(f"{status.id} {status.state}: {clean(status.label)}")
+    print(f"{status.id} {_state(status)}: {clean(status.label)}")
     if status.state is State.RUNNING:
         print(f"  {_details(status)}, {100 * status.done:.0f} % of {status.phase}")
         if not status.workers:
@@ -187,12 +188,19 @@ def show_status(status: RequestStatus, *, as_json: bool) -> None:
         print(f"  {clean(each.group)}: {clean(each.name)} {each.amount}")
 
 
+def _state(status: RequestStatus) -> str:
+    """Where it stands, and how much it covers: ``done, 99.6 % of the lines``."""
+    return f"{status.state}, {in_short(status.cover)}" if status.cover is not None else status.state
+
+
 def _reservations(status: RequestStatus) -> list[str]:
     """What should be known of an answer."""
-    warnings = [told(each) for each in status.warnings]
+    said = [told(each) for each in status.warnings]
+    if status.cover is not None:
+        said.insert(0, f"{how_much(status.cover)}; FILE.missing will list what is not")
     if status.state is State.DONE and status.bad_lines:
-        return [f"{how_many(status.bad_lines)}; FILE.bad will list them", *warnings]
-    return warnings
+        said.insert(0, f"{how_many(status.bad_lines)}; FILE.bad will list them")
+    return said
 
 
 def show_requests(found: Sequence[RequestStatus], *, as_json: bool) -> None:
@@ -201,7 +209,7 @@ def show_requests(found: Sequence[RequestStatus], *, as_json: bool) -> None:
         print(json.dumps(wire.to_plain(list(found))))
         return
     rows = [
-        (each.id, each.state, duration(each.age_seconds), f"{100 * _overall(each):.0f} %", each.label)
+        (each.id, _state(each), duration(each.age_seconds), f"{100 * _overall(each):.0f} %", each.label)
         for each in found
     ]
     _table(("request", "state", "age", "done", "programs"), rows, "No requests")

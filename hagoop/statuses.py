@@ -49,6 +49,8 @@ def status_of(
         steps=account.submission.steps,
         bad_lines=len(account.bad_lines),
         warnings=tuple(each[:MOST_WARNING] for each in account.warnings),
+        cover=account.cover,
+        partial_of=account.partial_of or "",
     )
     if len(wire.encode(shown)) > STATUS_BYTES:
         shown = evolve(shown, counters=(), log="")

@@ -48,7 +48,6 @@ class StepInputs:
 
     @property
     def size(self) -> int:
-        """The bytes of all parts."""
         return self._ends[-1] if self._ends else 0
 
     @property

@@ -11,7 +11,7 @@ from hagoop.common_options import STDOUT, value_of
 from hagoop.run_options import Running, RunOptions, label_of, program_of
 
 THEN = "--then"
-VALUES_OF_REQUEST = ("--output", "-o", "--server", "--workers", "--lines")
+VALUES_OF_REQUEST = ("--output", "-o", "--server", "--workers", "--lines", "--good-enough")
 FLAGS_OF_REQUEST = ("--local", "--detach", "--force", "--json", "--quiet")
 """What is said of the whole request, wherever it stands."""
 INHERITED = ("ok-status", "timeout", "attempts")

@@ -5,7 +5,8 @@ from random import Random
 
 COMMANDS = (
     b"Join Ask Beat Commit Fail Leaving Back Cancel TakeBack Forget Upload Survey Submit List Status"
-    b" Wait Answer BadLines CancelRequest ForgetRequest Workers StartTLS Nonsense __class__"
+    b" Wait Answer BadLines Partial MissingParts CancelRequest ForgetRequest Workers StartTLS Nonsense"
+    b" __class__"
 ).split()
 KEYS = (
     b"_ask _answer _error _error_code _error_description _command version role identity process"

@@ -47,6 +47,8 @@ STATUS = jobs.RequestStatus(
     3,
     None,
     counters=(jobs.Counter("group", "name", -5),),
+    cover=jobs.Cover(2, 5, 9, 50, 90),
+    partial_of="r1",
 )
 WORKER = jobs.WorkerStatus(jobs.WorkerId("w"), "lab1", 1.0, 2, 3, 4, 5.5, 6.0, "idle")
 VALUES: dict[bytes, Any] = {
@@ -65,6 +67,10 @@ VALUES: dict[bytes, Any] = {
     b"requests": (STATUS, STATUS),
     b"status": STATUS,
     b"workers": (WORKER,),
+    b"parts": (
+        jobs.Missing(jobs.Piece(NAME, 3, 5, 1, 20, 9)),
+        jobs.Missing(None, jobs.Keys("\xff\n", None)),
+    ),
     b"lines": (jobs.BadLine(9, NAME, 5, 70, "it ended with exit status 1", "oh"),),
 }
 """One value for each argument that is more than a number or a text."""

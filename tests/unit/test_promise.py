@@ -11,8 +11,10 @@ from world.machines import Temper
 from world.programs import MAPPERS, REDUCERS, TOTAL, Step, Task
 from world.scenario import Scenario, World
 
+from hagoop.enough import ALL
 from hagoop.jobs import RequestId
 from hagoop.keys import Order
+from hagoop.recovery import read_stories
 
 EXAMPLES = int(os.environ.get("HAGOOP_PROMISE_EXAMPLES", "60"))
 """How many worlds are tried; a night's worth is some thousands."""
@@ -65,7 +67,8 @@ def tasks(draw):
     """A request."""
     most = draw(st.sampled_from([1, 1, 2, 3]))
     made = tuple(draw(st.lists(steps(), min_size=most, max_size=most)))
-    return Task(draw(files()), made, draw(st.integers(0, 9)) == 9)
+    enough = draw(st.sampled_from([ALL, ALL, 900_000, 500_000, 1]))
+    return Task(draw(files()), made, draw(st.integers(0, 9)) == 9, enough)
 
 
 tempers = st.builds(
@@ -97,6 +100,7 @@ scenarios = st.builds(
     in_turn=st.booleans(),
     good=goods,
     leavers=st.sampled_from([0.0, 0.5, 1.0]),
+    partials=st.sampled_from([0.0, 0.0, 0.5]),
 )
 
 
@@ -171,6 +175,52 @@ def begun(world, step, phase):
     """Whether the disk says that a phase of a step has begun."""
     facts = [json.loads(body) for _, kind, body in world.disk.memory.facts if kind == "phase"]
     return any((each["step"], each["phase"]) == (step, phase) for each in facts)
+
+
+def closings(world):
+    """What the disk says was left out of maps."""
+    facts = [json.loads(body) for _, kind, body in world.disk.memory.facts if kind == "closed"]
+    return [each["missing"] for each in facts]
+
+
+@pytest.mark.parametrize("steps", [(Step("words"),), (Step("words", "join"),), (Step("words"), Step())])
+@pytest.mark.parametrize("known", [False, True])
+def test_server_that_crashes_at_the_closing_of_a_map_closes_it_once(steps, known):
+    """Before what is left out is on disk, when nobody knows it; and after, when it stays what it is."""
+    task = Task((("a", LETTERS),), steps, good_enough=1)
+    world = World(Scenario((task,), (), seed=1, steady=True))
+    step_until(world, lambda: world.requests)
+    account = world.server.ledger.requests["r1"]
+    step_until(world, lambda: closings(world) if known else account.left_out)
+    before = closings(world)
+    assert len(before) == known
+    world.crash()
+    step_until(world, lambda: world.disk.ends)
+    [after] = closings(world)
+    assert after
+    assert not known or [after] == before
+    world.run()
+
+
+def test_partial_answers_do_not_outlive_a_crash_but_for_their_numbers():
+    """What they read may be gone; who waits for one asks again."""
+    task = Task((("a", LETTERS),), (Step("words", "echo"),))
+    world = World(Scenario((task,), (), seed=1, steady=True, partials=1.0))
+    step_until(world, lambda: "r2" in world.server.docket.data)
+    last = max(world.server.ledger.requests)
+    world.crash()
+    assert set(world.server.docket.data) == {"r1"}
+    world.drain()
+    facts = [(stream, kind) for stream, kind, _ in world.disk.memory.facts if stream != "r1"]
+    assert facts == [(f"{last}.gone", "forgotten")]
+    world.run()
+
+
+def test_nothing_in_the_spool_is_of_a_partial_answer_after_a_restart():
+    """Its story is that of a request that was forgotten."""
+    rows = [("r2", "submitted", {"partial_of": "r1"}), ("r2.runs", "committed", {"phase": "reduce"})]
+    [story] = read_stories(rows)
+    assert (story.shelves, story.places, story.programs) == ([], [], [])
 
 
 LETTERS = b"".join(b"%d a\tb %d\n" % (number % 7, number) for number in range(40))

@@ -259,6 +259,14 @@ def test_bad_server_is_told_by_where_it_was_named(monkeypatch):
         ("run a -m cat --timeout nan", "--timeout nan: it must be a number from 0 on"),
         ("run a -m cat --attempts 0", "--attempts 0: it must be a number from 1 on"),
         ("run a -m cat --attempts 1.5", "--attempts 1.5: it must be a number from 1 on"),
+        *(
+            (
+                f"run a -m cat --good-enough {each}",
+                f"--good-enough {each}: it must be a percentage above 0 and up to 100, "
+                "with at most 4 decimals: 99.5%",
+            )
+            for each in ("0", "0%", "101", "100.0001%", "x", "-1", "99.99999", "1e1", "%", "0.0")
+        ),
         ("run a -m cat --skip-bad-lines -1", "--skip-bad-lines -1: it must be a number from 0 on"),
         ("run a -m cat --skip-bad-lines 100001", "--skip-bad-lines 100001: it may be at most 100000"),
         (
@@ -318,6 +326,17 @@ def test_what_is_wrong_is_told_in_one_sentence(line, sentence):
     told = refusal(*line.split())
     assert told.endswith(sentence)
     assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("given", "parts"),
+    [("99.5%", 995_000), ("99.5", 995_000), ("100%", 1_000_000), ("0.0001", 1), ("7 %", 70_000)],
+)
+def test_share_that_is_good_enough_is_counted_in_parts_of_a_million(given, parts):
+    """With or without the sign; it is said of the whole request, wherever it stands."""
+    assert run("a -m cat --good-enough", given).good_enough == parts
+    assert run("a -m cat --then -m cat --good-enough", given).good_enough == parts
+    assert run("a -m cat").good_enough == 1_000_000
 
 
 def test_empty_program_is_refused():

@@ -75,6 +75,8 @@ OF_CLIENTS: list[tuple[type[commands.Command], dict[str, Any]]] = [
     (commands.Wait, {"request": ""}),
     (commands.Answer, {"request": ""}),
     (commands.BadLines, {"request": "", "skip": 0}),
+    (commands.Partial, {"key": "k", "request": ""}),
+    (commands.MissingParts, {"request": "", "skip": 0}),
     (commands.CancelRequest, {"request": ""}),
     (commands.ForgetRequest, {"request": ""}),
     (commands.Workers, {"skip": 0}),
@@ -713,6 +715,92 @@ def test_bad_lines_are_passed_over_and_listed(site, reducer):
     )
     assert site.call(client, commands.BadLines, request=status.id, skip=1)["lines"] == lines[1:]
     assert site.call(client, commands.BadLines, request=status.id, skip=2)["lines"] == ()
+
+
+def answer_of(site, request):
+    """The bytes of an answer that are there."""
+    answer = site.docket.data[request].answer
+    return b"".join(site.spool.open(each).read() for each in answer.parts)
+
+
+def take_partial(site, client, key="p"):
+    """The request that answers for what is committed of the newest but these."""
+    return site.call(client, commands.Partial, key=key, request="r1")["request"]
+
+
+def test_partial_answer_is_what_is_committed_and_the_request_goes_on(site):
+    """It is a request of its own, which names what it lacks; in the end the first has all."""
+    worker, client = site.worker(), site.client()
+    site.submit(client, submission=evolve(ORDER, program=Program("cat", None)))
+    it = site.ask(worker)
+    site.commit(worker, site.job(it, end=2, data=b"first\n"))
+    taken = take_partial(site, client)
+    assert take_partial(site, client) == taken != "r1"
+    status = site.status(client, taken)
+    assert (status.state, status.label) == (State.DONE, "partial of r1: cat")
+    assert (status.partial_of, status.cover) == ("r1", jobs.Cover(1, 2, 10, 14, 70))
+    parts = site.call(client, commands.MissingParts, request=taken, skip=0)["parts"]
+    assert parts == (jobs.Missing(jobs.Piece("a.txt", 2, 10, 2, 14, 56)),)
+    assert site.call(client, commands.MissingParts, request=taken, skip=1)["parts"] == ()
+    assert answer_of(site, taken) == b"first\n"
+    assert site.call(client, commands.ForgetRequest, request=taken)["request"] == taken
+    site.commit(worker, site.job(evolve(it, start=2), data=b"second\n"))
+    while site.status(client, "r1").state is State.RUNNING:
+        site.commit(worker, site.job(site.ask(worker), data=b"more\n"))
+    assert site.status(client, "r1").cover is None
+    assert answer_of(site, "r1").startswith(b"first\nsecond\n")
+    assert take_partial(site, client, "q") == "r1"
+
+
+def test_what_a_partial_answer_reads_stays_when_its_request_ends(site):
+    """Until it has ended too."""
+    worker, client = site.worker(), site.client()
+    cat = Program("cat", None)
+    site.submit(client, submission=evolve(ORDER, program=cat, then=(cat,)))
+    it = site.ask(worker)
+    site.commit(worker, site.job(it, end=2, data=b"first\n"))
+    assert take_partial(site, client) == "r2"
+    site.call(client, commands.CancelRequest, request="r1")
+    assert site.spool.size_of("r1.runs") == 6
+    it = site.ask(worker)
+    assert (it.request, it.round, it.start, it.end) == ("r2", 1, 0, 1)
+    assert b"".join(site.docket.data["r2"].stream(it)).endswith(b"}\nfirst\n")
+    site.commit(worker, site.job(it, data=b"again\n"))
+    assert (site.status(client, "r2").state, answer_of(site, "r2")) == (State.DONE, b"again\n")
+    assert site.spool.size_of("r1.runs") == 0
+
+
+def test_partial_answer_goes_with_the_request_that_it_is_of(site):
+    """What it reads would be gone."""
+    client = site.client()
+    site.submit(client, submission=evolve(ORDER, program=Program("cat", None)))
+    assert take_partial(site, client) == "r2"
+    assert take_partial(site, client, "q") == "r3"
+    site.call(client, commands.ForgetRequest, request="r1")
+    assert site.call(client, commands.List, skip=0)["requests"] == ()
+
+
+def test_partial_answer_over_a_file_that_changed_is_refused(site):
+    """What is missing could not be named; the request itself is not touched by that."""
+    client = site.client()
+    site.submit(client, submission=evolve(ORDER, program=Program("cat", None)))
+    site.texts.changed = True
+    with pytest.raises(NoSuchInput, match=r"'a\.txt' changed while the request ran"):
+        take_partial(site, client)
+    assert site.status(client, "r1").state is State.RUNNING
+    assert not site.docket.data["r1"].borrowers
+
+
+def test_request_that_leaves_out_lines_of_a_file_that_changed_fails(site):
+    """It could not say which."""
+    worker, client = site.worker(), site.client()
+    order = evolve(ORDER, program=Program("cat", None), good_enough=1)
+    site.submit(client, submission=order)
+    it = site.ask(worker)
+    site.texts.changed = True
+    site.commit(worker, site.job(it))
+    status = site.status(client)
+    assert (status.state, status.message) == (State.FAILED, "'a.txt' changed while the request ran")
 
 
 def test_more_bad_lines_than_may_be_end_the_request(site):

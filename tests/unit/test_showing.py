@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from hagoop import wire
-from hagoop.jobs import Counter, Phase, RequestId, RequestStatus, State, WorkerId, WorkerStatus
+from hagoop.jobs import Counter, Cover, Phase, RequestId, RequestStatus, State, WorkerId, WorkerStatus
 from hagoop.showing import (
     NO_WORKERS,
     Bar,
@@ -65,6 +65,21 @@ def test_what_should_be_known_of_an_answer_is_shown(capsys):
     show_status(status, as_json=True)
     assert json.loads(capsys.readouterr().out)["warnings"] == [warning]
     assert ", 2 bad lines, 25 % of map" in status_lines(capsys, evolve(RUNNING, bad_lines=2))[1]
+
+
+def test_answer_that_does_not_cover_all_says_so(capsys):
+    """In its state and in the list; and where one learns what it lacks."""
+    status = evolve(DONE, cover=Cover(2, 1992, 2000, 9, 10))
+    assert status_lines(capsys, status) == [
+        "r1 done, 99.6 % of the lines: ./map.py | uniq -c",
+        "  7 bytes: hagoop-request answer r1 --output FILE",
+        "  1992 of 2000 lines (99.6 %) and 9 of 10 bytes of the input are covered; "
+        "FILE.missing will list what is not",
+    ]
+    show_requests([status], as_json=False)
+    assert "done, 99.6 % of the lines" in capsys.readouterr().out
+    show_status(status, as_json=True)
+    assert json.loads(capsys.readouterr().out)["cover"]["lines"] == 1992
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from itertools import count, groupby
 
 from attrs import frozen
 
+from hagoop.enough import ALL
 from hagoop.jobs import MOST_BAD_LINES, Program
 from hagoop.keys import Order
 
@@ -204,11 +205,13 @@ class Task:
     """One request: its input and programs.
 
     :param cancelled: whether its client gives up while it runs.
+    :param good_enough: the share of the lines that suffices, in parts of a million.
     """
 
     files: tuple[tuple[str, bytes], ...]
     steps: tuple[Step, ...] = (Step(),)
     cancelled: bool = False
+    good_enough: int = ALL
 
     @property
     def lines(self) -> list[Lines]:

@@ -12,11 +12,14 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure as TwistedFailure
 
 from hagoop.blame import FEW_LINES
-from hagoop.errors import SpoolFull, WorkerUnfit
+from hagoop.enough import ALL
+from hagoop.errors import SpoolFull, UnknownRequest, WorkerUnfit
 from hagoop.jobs import Failure, Finished, Phase, RequestId, Source, State, Submission
 from hagoop.ledger import BLAMED_KINDS
+from hagoop.missing import ranges_of
+from hagoop.requests import Request
 from world.machines import Machine, Temper
-from world.programs import PICKY, Task
+from world.programs import PICKY, Task, lines_of
 from world.server import Disk, ForgetfulSpool, Server
 
 WATCH_SECONDS = 0.5
@@ -36,6 +39,7 @@ class Scenario:
     :ivar steady: whether the good worker is there from the start, or comes when all trouble is over.
     :ivar good: what the good worker is like: it may be slow, and far away.
     :ivar leavers: how many of the others go when all trouble is over; those who hang may stay.
+    :ivar partials: how often one asks for what is there of an answer by now.
     :ivar in_turn: whether each request is submitted when the one before is forgotten.
     """
 
@@ -50,6 +54,7 @@ class Scenario:
     in_turn: bool = False
     good: Temper = STEADY
     leavers: float = 0.5
+    partials: float = 0.0
 
 
 @define(eq=False)
@@ -71,6 +76,7 @@ class World:
     disk: Disk = field(init=False)
     server: Server = field(init=False)
     _submitting: set[int] = field(factory=set)
+    _partials: set[int] = field(factory=set)
     _problems: list[TwistedFailure] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -118,6 +124,7 @@ class World:
         self.counts["crashes"] += 1
         self._restart()
         self._submitting.clear()
+        self._partials.clear()
         self.machines.sort(key=lambda each: each.name != "steady")
         for each in list(self.machines):
             each.disconnect()
@@ -185,6 +192,8 @@ class World:
             self._submit(number)
         elif request in self.server.docket.ended_facts:
             self._settle(number, request)
+        elif number not in self._partials and self.random.random() < self.scenario.partials:
+            self._ask_partial(number, request)
         elif self.scenario.tasks[number].cancelled and self.random.random() < 0.1:
             cancelled = Deferred.fromCoroutine(self.server.docket.cancel(request))
             cancelled.addErrback(self.broken)
@@ -202,13 +211,51 @@ class World:
         self._submitting.add(number)
         task = self.scenario.tasks[number]
         first, *then = [each.program for each in task.steps]
-        submission = Submission(first, (Source("seen", str(number)),), then=tuple(then))
+        source = Source("seen", str(number))
+        enough = task.good_enough
+        submission = Submission(first, (source,), then=tuple(then), good_enough=enough)
         server = self.server
         submitted = Deferred.fromCoroutine(server.docket.submit(f"key-{number}", submission))
         submitted.addCallback(self._submitted, number)
         submitted.addErrback(lambda reason: reason.trap(SpoolFull))
         submitted.addErrback(self.broken)
         submitted.addBoth(lambda _: self._submitting.discard(number))
+
+    def _ask_partial(self, number: int, request: RequestId) -> None:
+        """What is there of an answer by now?  Not asked again before that is known, or lost."""
+        self._partials.add(number)
+        asked = Deferred.fromCoroutine(self._partial(self.server, number, request))
+        asked.addErrback(lambda reason: reason.trap(UnknownRequest))
+        asked.addErrback(self.broken)
+        asked.addBoth(lambda _: self._partials.discard(number))
+
+    async def _partial(self, server: Server, number: int, request: RequestId) -> None:
+        taken = await server.desk.partials.of(str(self.random.random()), request)
+        if taken == request:
+            return
+        await server.docket.ended(taken)
+        if taken not in server.docket.data:
+            return
+        if server.ledger.requests[taken].state is State.DONE:
+            self._compare_partial(self.scenario.tasks[number], taken)
+        await server.docket.forget(taken)
+
+    def _compare_partial(self, task: Task, request: RequestId) -> None:
+        account = self.server.ledger.requests[request]
+        answer = self.server.read_answer(request)
+        lacks = {each.piece.name for each in account.missing if each.piece is not None}
+        if any(each.startswith("answer of step") for each in lacks):
+            self.counts["partial, later lines"] += 1
+            return
+        lines = _missing(account, task, least=0)
+        expected = task.play({*account.bad_lines, *lines}).answer
+        if not account.cover.later:
+            self.counts["partial, lines"] += 1
+            assert answer == expected
+        elif task.steps[-1].reducer == "echo":
+            self.counts["partial, keys"] += 1
+            there = [each for each in lines_of(expected) if not _lacks(account, each)]
+            assert answer == b"".join(there)
 
     def _submitted(self, request: RequestId, number: int) -> None:
         known = self.requests.setdefault(number, request)
@@ -233,10 +280,13 @@ class World:
             assert f" fails on each of the first {FEW_LINES + 1} lines tried, " in status.message
             return
         assert (status.state, status.message, status.warnings) == (State.DONE, "", ())
-        bad = server.ledger.requests[request].bad_lines
-        expected = task.play(bad)
+        account = server.ledger.requests[request]
+        bad, missing = account.bad_lines, _missing(account, task, task.good_enough)
+        self.counts["left out"] += bool(missing)
+        assert not missing & set(bad)
+        expected = task.play({*bad, *missing})
         # What machines did not survive may be bad too.
-        assert expected.bad <= set(bad)
+        assert expected.bad <= set(bad) | missing
         assert all("were lost" in each.how for at, each in bad.items() if at not in expected.bad)
         answer = server.read_answer(request)
         assert answer == expected.answer
@@ -317,6 +367,24 @@ class World:
         places = [place for each in docket.data.values() for place in each.answer.parts]
         cancelled = any(each.cancelled for each in self.scenario.tasks)
         assert cancelled or self.disk.spool.used_bytes == sum(each.size for each in places)
+
+
+def _missing(account: Request, task: Task, least: int) -> set[tuple[int, int]]:
+    """The lines that it has left out, by step and number: as many as it says, and may."""
+    found = [at for each in ranges_of(account.missing) for at in range(each.start, each.end)]
+    lines = sum(map(len, task.lines))
+    assert len(set(found)) == len(found)
+    assert (lines - len(found)) * ALL >= least * lines
+    covered = account.cover.lines if account.cover and account.cover.all_lines else lines
+    assert covered == lines - len(found)
+    return {(1, at) for at in found}
+
+
+def _lacks(account: Request, line: bytes) -> bool:
+    """Whether a line's key is among those that are missing."""
+    key = account.program.order.key_of(line).decode("latin-1")
+    known = [each.keys for each in account.missing if each.keys is not None]
+    return any(each.low <= key and (each.high is None or key < each.high) for each in known)
 
 
 def _told(answer: bytes) -> tuple[str, int]:

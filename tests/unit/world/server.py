@@ -180,6 +180,10 @@ class GrowingInputs:
         return self.lines == self._all.lines
 
     @property
+    def size(self):
+        return self._all.size
+
+    @property
     def estimate(self):
         return self._all.lines if self.whole else self.lines + 1 + self._all.lines // 2
 
