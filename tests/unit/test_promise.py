@@ -207,12 +207,12 @@ def test_partial_answers_do_not_outlive_a_crash_but_for_their_numbers():
     task = Task((("a", LETTERS),), (Step("words", "echo"),))
     world = World(Scenario((task,), (), seed=1, steady=True, partials=1.0))
     step_until(world, lambda: "r2" in world.server.docket.data)
-    last = max(world.server.ledger.requests)
     world.crash()
     assert set(world.server.docket.data) == {"r1"}
     world.drain()
     facts = [(stream, kind) for stream, kind, _ in world.disk.memory.facts if stream != "r1"]
-    assert facts == [(f"{last}.gone", "forgotten")]
+    # That of the one that was lost, or of the next: whoever asked may have asked again by now.
+    assert facts in ([("r2.gone", "forgotten")], [("r3.gone", "forgotten")])
     world.run()
 
 
