@@ -112,7 +112,9 @@ class Request:
 
     def pace(self, worker: WorkerId, phase: Phase) -> Pace:
         """The worker's speed on this phase, to be added to."""
-        return self.paces.setdefault((phase, worker), Pace())
+        known = self.paces.get((phase, worker))
+        # Looked up for all workers at a time: a new one is not made to be thrown away.
+        return self.paces.setdefault((phase, worker), Pace()) if known is None else known
 
     def count(self, finished: Finished) -> None:
         """A commit was accepted: its counters and words are the request's now."""
