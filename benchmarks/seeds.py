@@ -2,10 +2,10 @@
 
     python benchmarks/seeds.py [--count 1000] [--first 0] [--each 50]
 
-Each seed draws a fleet of one of the ten kinds, of 5 to 30 machines and 5 to 20 seconds of capacity; a quarter
-start their programs for each job.  ``Ledger.check()`` runs after each so many events.  What is found is
-printed with the command that repeats it; the exit status is 1 if there is anything.  A request that
-does not end because none of its machines works any more is counted, and no finding.
+Each seed draws a fleet of one of the ten kinds, of 5 to 30 machines and 5 to 20 seconds of capacity; one
+of four starts its programs for each job.  ``Ledger.check()`` runs after each so many events.  What is
+found is printed with the command that repeats it; the exit status is 1 if there is anything.  A request
+that does not end because too few machines work any more is counted, and no finding.
 """
 
 import argparse

@@ -68,6 +68,10 @@ def _delivered(record: Record, now: float) -> None:
     record.stalled_since = None
 
 
+def _stall(record: Record, now: float) -> None:
+    record.stalled_since = now if record.stalled_since is None else record.stalled_since
+
+
 def _learn_work(fleet: Fleet, lease: Lease, weight: int, job: Finished, now: float) -> None:
     _LEARN(fleet, lease, weight, job, now)
     fleet.records[lease.session.worker].exposure += job.seconds
@@ -116,16 +120,11 @@ PARTS: Mapping[str, Sequence[Replaced]] = {
     "last-jobs": (Replaced(policy, "END_SHARES", 1e-9),),
     "quick-review": (Replaced(policy, "LEAST_REVIEW_SECONDS", policy.BEAT_SECONDS),),
     "earned-time": (Replaced(Record, "_running", _all_time), Replaced(Record, "delivered", _delivered)),
-    "miss-counts": (Replaced(Record, "missed", lambda record, now: _stall(record, now)),),
+    "miss-counts": (Replaced(Record, "missed", _stall),),
     "time-alone": (_WORK_COUNTS,),
     "connected-time": (_WORK_COUNTS, Replaced(Record, "_running", lambda record, now: 0.0)),
 }
 """What takes a part away from the product, by the part's name."""
-
-
-def _stall(record: Record, now: float) -> None:
-    if record.stalled_since is None:
-        record.stalled_since = now
 
 
 @contextmanager
