@@ -312,8 +312,11 @@ class Ledger:
         """Copies are for those who are trusted to be faster, as long as there is one who is free."""
         if not session.is_free or self.fleet.standing(session.worker).is_on_trial:
             return False
+        # All others are looked at for a doubtful one only: hundreds may wait, and each is asked for.
+        if not self.fleet.is_doubtful(session):
+            return True
         free = [each for each in self.fleet.idle if each.worker not in request.unfit]
-        return not self.fleet.is_doubtful(session) or all(self.fleet.is_doubtful(each) for each in free)
+        return all(self.fleet.is_doubtful(each) for each in free)
 
     def _lease_copy(
         self, session: Session, request: Request, progress: Progress, now: float

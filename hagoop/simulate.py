@@ -12,14 +12,14 @@ from twisted.python.usage import UsageError
 
 from hagoop.errors import HaGoopError
 from hagoop.lab import scores
-from hagoop.lab.ablation import messages_per_second, product_without
+from hagoop.lab.ablation import messages_per_second, without
 from hagoop.lab.finding import find
 from hagoop.lab.lived import read_lived
 from hagoop.lab.lives import Recording
 from hagoop.lab.picture import picture
 from hagoop.lab.schedulers import PRODUCT, SCHEDULERS
 from hagoop.lab.story import Story
-from hagoop.lab.trial import Outcome, try_out
+from hagoop.lab.trial import Outcome, Teller, try_out
 from hagoop.lab.writing import recording_lines
 from hagoop.simulate_options import Options, Simulation
 
@@ -53,14 +53,18 @@ def _simulate(simulation: Simulation) -> int:
 
 def _try(recording: Recording, simulation: Simulation) -> Outcome:
     _say(simulation, recording, "")
-    make, spawns = product_without(simulation.without), simulation.spawns
     if simulation.plot is None:
-        return try_out(recording, make, spawns=spawns)
+        return _try_product(recording, simulation)
     draw = _png_writer() if simulation.plot.suffix == ".png" else str.encode
     story = Story(recording.work.lines)
-    outcome = try_out(recording, make, spawns=spawns, tellers=[story.tell])
+    outcome = _try_product(recording, simulation, story.tell)
     _write("--plot", simulation.plot, draw(picture(outcome, story)))
     return outcome
+
+
+def _try_product(recording: Recording, simulation: Simulation, *tellers: Teller) -> Outcome:
+    with without(simulation.without):
+        return try_out(recording, SCHEDULERS[PRODUCT], spawns=simulation.spawns, tellers=tellers)
 
 
 def _png_writer() -> Callable[[str], bytes]:
@@ -104,11 +108,11 @@ def _compare(simulation: Simulation) -> int:
 
 
 def _try_all(recording: Recording, simulation: Simulation) -> dict[str, Outcome]:
-    made = {**SCHEDULERS, PRODUCT: product_without(simulation.without)}
     outcomes: dict[str, Outcome] = {}
-    for name, make in made.items():
+    for name, make in SCHEDULERS.items():
         _say(simulation, recording, f" under {name}")
-        outcomes[name] = try_out(recording, make, spawns=simulation.spawns)
+        with without(simulation.without if name == PRODUCT else ()):
+            outcomes[name] = try_out(recording, make, spawns=simulation.spawns)
     return outcomes
 
 

@@ -8,7 +8,7 @@ were, each against the odds, is there anything to suspect.
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
-from math import factorial, log, prod
+from math import exp, lgamma, log
 
 from attrs import define, field, frozen
 
@@ -124,10 +124,14 @@ def _chance(deaths: dict[WorkerId, Death]) -> float:
     when a worker goes by chance, so that a long line in a fleet that comes and goes looked deadly in
     the end.
     """
-    product = prod(each.chance for each in deaths.values())
-    if product <= 0:
+    chances = [each.chance for each in deaths.values()]
+    if min(chances, default=1.0) <= 0:
         return 0.0
-    return product * sum((-log(product)) ** k / factorial(k) for k in range(len(deaths)))
+    surprise = -sum(map(log, chances))
+    if surprise <= 0:
+        return 1.0
+    # In logarithms: powers and factorials of some hundred losses are no floats.
+    return sum(exp(k * log(surprise) - surprise - lgamma(k + 1)) for k in range(len(chances)))
 
 
 @frozen

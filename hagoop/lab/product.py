@@ -31,7 +31,6 @@ class Product:
     network: INetwork
     ledger: Ledger = field(factory=Ledger)
     finished: bool = False
-    beat_seconds: float = policy.BEAT_SECONDS
 
     def begin(self, lines: int) -> None:
         """The request arrives; all of its lines are known."""
@@ -39,6 +38,10 @@ class Product:
         self.ledger.request_submitted(REQUEST, Submission(program, ()), self.network.now())
         self.ledger.phase_began(REQUEST, Phase.MAP, 0, None)
         self._enact(self.ledger.lines_counted(REQUEST, lines, lines, [0], whole=True))
+
+    @property
+    def beat_seconds(self) -> float:
+        return policy.beat_seconds(len(self.ledger.fleet.sessions))
 
     @property
     def review_seconds(self) -> float:

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable, Mapping
 
-from hagoop.lab.ablation import product_without
 from hagoop.lab.baselines.bayes import WholeBayes
 from hagoop.lab.baselines.late import Late
 from hagoop.lab.baselines.loops import Fixed, Guided
 from hagoop.lab.baselines.original import Original
 from hagoop.lab.contender import IContender, INetwork
+from hagoop.lab.product import Product
 
 PRODUCT = "hagoop"
 SCHEDULERS: Mapping[str, Callable[[INetwork], IContender]] = {
-    PRODUCT: product_without(()),
+    PRODUCT: lambda network: IContender(Product(network)),
     "fixed": lambda network: IContender(Fixed(network)),
     "guided": lambda network: IContender(Guided(network)),
     "original": lambda network: IContender(Original(network)),

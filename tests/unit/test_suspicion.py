@@ -178,3 +178,13 @@ def test_halving_finds_the_line(bad: int, size: int, fails_late: bool) -> None:
             known.move(history, start)
     assert start == bad
     assert steps <= 2 * size.bit_length()
+
+
+@pytest.mark.parametrize(("chance", "deadly"), [(0.5, False), (0.2, True), (1.0, False), (0.0, True)])
+@pytest.mark.parametrize("lost", [200, 3000])
+def test_hundreds_may_be_lost_with_one_line(chance: float, deadly: bool, lost: int) -> None:
+    """A large fleet whose machines go by chance is told from a line that ends them."""
+    history = History()
+    for number in range(lost):
+        history.died(WorkerId(f"{number}"), Death(9, chance, alone=True))
+    assert (history.is_deadly, history.killed(8) > 0) == (deadly, deadly)
