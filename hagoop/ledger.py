@@ -5,13 +5,12 @@ is returned as decisions, which the scheduler enacts.  It knows neither files no
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
-from itertools import count
 
 from attrs import define, evolve, field
 
-from hagoop import blame, notice, policy
+from hagoop import blame, notice
 from hagoop.errors import BLAMED_KINDS, LedgerError, WorkerUnfit
 from hagoop.fleet import Fleet
 from hagoop.jobs import (
@@ -28,11 +27,12 @@ from hagoop.jobs import (
     Submission,
 )
 from hagoop.leases import Cancel, Decision, Lease, NobodyFit, PhaseEnded, Session, SetAside
+from hagoop.leasing import Leasing
 from hagoop.progress import MOST_COMBINED_PIECES, MOST_PIECES, Progress, Scale, Stretch
 from hagoop.ranges import Range
 from hagoop.requests import Request
 from hagoop.shares import Shares
-from hagoop.suspicion import MOST_DANGER, Death, History, Suspicion
+from hagoop.suspicion import Death
 from hagoop.tail import Tail
 
 
@@ -58,9 +58,10 @@ class Ledger:
     fleet: Fleet = field(factory=Fleet)
     requests: dict[RequestId, Request] = field(factory=dict)
     leases: dict[AssignmentId, Lease] = field(factory=dict)
-    waiting: dict[SessionId, int] = field(factory=dict)
-    _promised: dict[SessionId, tuple[Progress, Range]] = field(factory=dict)
-    _numbers: Callable[[], int] = field(factory=lambda: count(1).__next__)
+    leasing: Leasing = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.leasing = Leasing(self.epoch, self.fleet, self.requests, self.leases)
 
     # Workers
 
@@ -103,8 +104,7 @@ class Ledger:
         No request ends by that: departures never fail one, not even that of the last fit worker.
         """
         gone = self.fleet.sessions[session]
-        self.waiting.pop(session, None)
-        self._promised.pop(session, None)
+        self.leasing.session_ended(session)
         leases = [self.leases[each] for each in sorted(gone.leases)]
         deaths = self._deaths(gone, leases, now) if failed else []
         for each in leases:
@@ -213,160 +213,24 @@ class Ledger:
 
     def worker_asked(self, session: SessionId, now: float) -> None:
         """A slot of it wants work."""
-        self.waiting[session] = self.waiting.get(session, 0) + 1
-        self.fleet.sessions[session].heard = now
+        self.leasing.worker_asked(session, now)
 
     def ask_withdrawn(self, session: SessionId) -> None:
         """It does not wait for an answer any more."""
-        left = self.waiting.pop(session, 0) - 1
-        if left > 0:
-            self.waiting[session] = left
+        self.leasing.ask_withdrawn(session)
+
+    @property
+    def waiting(self) -> dict[SessionId, int]:
+        """How many asks of which sessions are not answered."""
+        return self.leasing.waiting
 
     def serve(self, now: float) -> list[Lease]:
-        """Lease work to those that wait, whoever spoke last first: it is the surest to be there."""
-        served = []
-        if self.waiting and self._has_something():
-            sessions = [self.fleet.sessions[each] for each in self.waiting]
-            for session in sorted(sessions, key=lambda each: -each.heard):
-                served += self._serve_one(session, now)
-        return served
-
-    def _has_something(self) -> bool:
-        running = (each.progress for each in self.requests.values())
-        return any(each and (each.untouched or each.wanted) for each in running)
-
-    def _serve_one(self, session: Session, now: float) -> list[Lease]:
-        served: list[Lease] = []
-        while session.id in self.waiting and not self.fleet.is_quiet(session, now):
-            lease = self.lease_next(session.id, now)
-            if lease is None:
-                break
-            self.ask_withdrawn(session.id)
-            served.append(lease)
-        return served
+        """Lease work to those that wait."""
+        return self.leasing.serve(now)
 
     def lease_next(self, session: SessionId, now: float) -> Lease | None:
         """What this worker should do next, if there is anything for it."""
-        asking = self.fleet.sessions[session]
-        if not self.fleet.is_ready(asking, now):
-            return None
-        self.fleet.refit(now)
-        promised = self._lease_promised(asking, now)
-        if promised is not None:
-            return promised
-        for request in self._by_share():
-            progress = request.progress
-            if progress is None or asking.worker in request.unfit:
-                continue
-            lease = self._lease_untouched(asking, request, progress, now)
-            # One that asks ahead of its need gets no copy: it could not begin at once.
-            if lease is None and self._may_copy(asking, request):
-                lease = self._lease_copy(asking, request, progress, now)
-            if lease:
-                return lease
-        return None
-
-    def _by_share(self) -> list[Request]:
-        running = [each for each in self.requests.values() if each.state is State.RUNNING]
-        return sorted(running, key=lambda each: (each.leases, each.submitted))
-
-    def _lease_promised(self, session: Session, now: float) -> Lease | None:
-        """What was taken back for this worker, if it is still free."""
-        progress, wanted = self._promised.pop(session.id, (None, None))
-        if progress is None or wanted is None or wanted not in progress.untouched:
-            return None
-        request = next((each for each in self.requests.values() if each.progress is progress), None)
-        if request is None or session.worker in request.unfit:
-            return None
-        return self._lease(session, request, progress, lambda id_: progress.lease(wanted, id_), now)
-
-    def _lease_untouched(
-        self, session: Session, request: Request, progress: Progress, now: float
-    ) -> Lease | None:
-        if not progress.untouched:
-            return None
-        _, weight = self.fleet.next_lease(session, request, progress, now)
-        if not weight:
-            return None
-        if self.fleet.standing(session.worker).is_on_trial:
-            weight = 1
-
-        wanted = self._cut(session, request, progress, weight, now)
-        if wanted is None:
-            return None
-        return self._lease(session, request, progress, lambda id_: progress.lease(wanted, id_), now)
-
-    def _cut(
-        self, session: Session, request: Request, progress: Progress, weight: int, now: float
-    ) -> Range | None:
-        def may_have(known: Suspicion, danger: int) -> bool:
-            tried = request.refuses(session.worker, self.fleet.at_hand(now), known.history)
-            return not tried and known.danger <= danger
-
-        for danger in range(MOST_DANGER + 1):
-            if wanted := progress.cut(weight, partial(may_have, danger=danger)):
-                return wanted
-        return None
-
-    def _may_copy(self, session: Session, request: Request) -> bool:
-        """Copies are for those who are trusted to be faster, as long as there is one who is free."""
-        if not session.is_free or self.fleet.standing(session.worker).is_on_trial:
-            return False
-        # All others are looked at for a doubtful one only: hundreds may wait, and each is asked for.
-        if not self.fleet.is_doubtful(session):
-            return True
-        free = [each for each in self.fleet.idle if each.worker not in request.unfit]
-        return all(self.fleet.is_doubtful(each) for each in free)
-
-    def _lease_copy(
-        self, session: Session, request: Request, progress: Progress, now: float
-    ) -> Lease | None:
-        for stretch, chosen in progress.wanted.items():
-            if chosen not in (None, session.id) and chosen in self.waiting:
-                continue
-            holders = [self.leases[each].session.worker for each in stretch.holders]
-            history = progress.histories.get(stretch.front) or History()
-            # Who has it, and hangs, need not fail as well before those who failed may try again.
-            others = (each for each in self.fleet.at_hand(now) if each not in holders)
-            refused = session.worker in holders or request.refuses(session.worker, others, history)
-            if not refused:
-                return self._copy(session, request, progress, stretch, now)
-        return None
-
-    def _copy(
-        self, session: Session, request: Request, progress: Progress, stretch: Stretch, now: float
-    ) -> Lease:
-        def take(id_: AssignmentId) -> Stretch:
-            progress.copy(stretch, id_)
-            return stretch
-
-        return self._lease(session, request, progress, take, now)
-
-    def _lease(
-        self,
-        session: Session,
-        request: Request,
-        progress: Progress,
-        take: Callable[[AssignmentId], Stretch],
-        now: float,
-    ) -> Lease:
-        id_ = AssignmentId(f"{self.epoch}-{self._numbers()}")
-        seconds = self._commit_seconds(session, request, progress, now)
-        stretch = take(id_)
-        misses = progress.misses(stretch.front)
-        lease = Lease(id_, session, request, progress, stretch, now, now, now, seconds, misses=misses)
-        self.leases[id_] = lease
-        session.leases.add(id_)
-        request.leases += 1
-        return lease
-
-    def _commit_seconds(
-        self, session: Session, request: Request, progress: Progress, now: float
-    ) -> float:
-        self.fleet.refit(now)
-        asking = self.fleet.asking(session, request, progress.phase, now)
-        supply = self.fleet.supply(request, progress, now)
-        return policy.commit_seconds(asking, supply, self.fleet.prior, now)
+        return self.leasing.lease_next(session, now)
 
     def held_again(self, session: SessionId, held: Held, now: float) -> Lease | None:
         """A worker has come back and still works on this: lease it anew if all of it is open."""
@@ -375,7 +239,8 @@ class Ledger:
         if progress is None or wanted is None or not progress.is_open(wanted):
             return None
         request, asking = self.requests[held.request], self.fleet.sessions[session]
-        lease = self._lease(asking, request, progress, lambda id_: progress.lease(wanted, id_), now)
+        take = partial(progress.lease, wanted)
+        lease = self.leasing.lease(asking, request, progress, take, now)
         lease.job_end = held.job_end
         return lease
 
@@ -426,7 +291,7 @@ class Ledger:
         if progress.forecast.is_due(now):
             progress.forecast.committed(now, progress.weight_committed)
         lease.committed = lease.moved = lease.beat = now
-        lease.commit_seconds = self._commit_seconds(lease.session, lease.request, progress, now)
+        lease.commit_seconds = self.leasing.commit_seconds(lease.session, lease.request, progress, now)
         lease.misses = lease.own_misses = 0
         return progress, self._cancel_losers(lease, now)
 
@@ -497,17 +362,9 @@ class Ledger:
         if lease is None:
             return
         lease.answered(end)
-        self._promise(lease)
+        self.leasing.promise(lease)
         if lease in self._heed_stops(lease.stretch):
             lease.session.stalled = False
-
-    def _promise(self, lease: Lease) -> None:
-        """Keep what it gives back for those for whom it was asked."""
-        for session, wanted in lease.heirs:
-            kept = Range(min(max(wanted.start, lease.stops or 0), wanted.end), wanted.end)
-            if len(kept):
-                self._promised[session] = lease.progress, kept
-        lease.heirs = ()
 
     def review(self, now: float) -> list[Decision]:
         """What has stalled, and what idle workers should copy or take over."""
@@ -519,9 +376,7 @@ class Ledger:
         return self._tail(now).help(self.requests.values()) if self.waiting else []
 
     def _tail(self, now: float) -> Tail:
-        waiting = [self.fleet.sessions[each] for each in self.waiting]
-        idle = [each for each in waiting if each.is_free and each.id not in self._promised]
-        return Tail(self.fleet, self.leases, now, idle)
+        return Tail(self.fleet, self.leases, now, self.leasing.idle)
 
     def leases_of(self, request: Request) -> list[Lease]:
         """All leases of a request."""

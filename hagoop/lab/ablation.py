@@ -16,7 +16,7 @@ from hagoop.jobs import Finished, Phase, Program
 from hagoop.lab.machine import Machine
 from hagoop.lab.product import Product
 from hagoop.leases import Close, Decision, Lease, Session
-from hagoop.ledger import Ledger
+from hagoop.leasing import Leasing
 from hagoop.progress import Progress
 from hagoop.requests import Request
 from hagoop.tail import Tail
@@ -99,7 +99,7 @@ PARTS: Mapping[str, Sequence[Replaced]] = {
     "tail": (*_NO_TAKING_BACK, *_NO_COPIES),
     "take-back": _NO_TAKING_BACK,
     "copies": _NO_COPIES,
-    "promises": (Replaced(Ledger, "_promise", _nothing),),
+    "promises": (Replaced(Leasing, "promise", _nothing),),
     "cut-short": (Replaced(Machine, "_cut", _nothing), _FIXED),
     "soft-deadline": (
         Replaced(Tail, "_missed", lambda tail, lease, mute: _close(tail, lease)),

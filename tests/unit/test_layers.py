@@ -26,7 +26,7 @@ PURE = """
     leases splitting
     notice
     blame fleet
-    tail shares
+    tail shares leasing
     ledger
 """
 """From the bottom; a file may import from the lines above its own."""

@@ -632,7 +632,7 @@ def test_who_is_not_waited_for_three_times_is_put_aside(books: Books) -> None:
     for number in range(3):
         lease = books.hold(evil, number, number + 1)
         books.review_after(1000.0)
-        books.commit(books.ledger._copy(*copy_of(books, good, lease)))
+        books.commit(books.ledger.leasing._copy(*copy_of(books, good, lease)))
         books.ledger.assignment_returned(evil, lease.id)
     assert books.refused(evil)
     assert not books.refused(good)
