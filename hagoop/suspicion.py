@@ -52,6 +52,7 @@ class History:
     end: int = 0
     alone: bool = False
     deaths: dict[WorkerId, Death] = field(factory=dict)
+    _deadly: bool | None = field(default=None, init=False, eq=False, repr=False)
 
     def failed(self, end: int, worker: WorkerId) -> None:
         """The program failed on a job from here to ``end``."""
@@ -69,11 +70,14 @@ class History:
         known = self.deaths.get(worker, death)
         chance = max(known.chance, death.chance)
         self.deaths[worker] = Death(min(known.end, death.end), chance, death.alone)
+        self._deadly = None
 
     @property
     def is_deadly(self) -> bool:
         """Whether so many deaths can hardly be chance."""
-        return len(self.deaths) >= SOME_WORKERS and _chance(self.deaths) < DOUBTFUL
+        if self._deadly is None:  # Of all heads it is asked at each cut.
+            self._deadly = len(self.deaths) >= SOME_WORKERS and _chance(self.deaths) < DOUBTFUL
+        return self._deadly
 
     def killed(self, head: int) -> int:
         """How many workers the line at the head must have killed; 0 while that is not certain."""
