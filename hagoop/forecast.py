@@ -41,12 +41,14 @@ class Forecast:
         """The middle guess for weight that is ``left``, and the most in nine cases of ten."""
         if self._began is None or not self._samples:
             return None
-        total = self._samples[-1][1]
+        last, total = self._samples[-1]
         since = self._since(now)
         begun, before = next((each for each in self._samples if each[0] >= since), self._samples[-1])
         if total <= before or total < KNOWN_SHARE * (total + left):
             return None
-        middle = left * (now - begun) / (total - before)
+        # What is committed since the last sample is not known, unless it is nothing for too long.
+        lately = last if now - last < 2 * (now - self._began) / SAMPLES else now
+        middle = left * (lately - begun) / (total - before)
         return middle, LIKELY_MOST * middle
 
     def _since(self, now: float) -> float:

@@ -59,13 +59,22 @@ class Leasing:
             self.waiting[session] = left
 
     def serve(self, now: float) -> list[Lease]:
-        """Lease work to those that wait, whoever spoke last first: it is the surest to be there."""
+        """Lease work to those that wait, whoever spoke last first: it is the surest to be there.
+
+        Only as long as there is work: at the end hundreds wait.
+        """
         served = []
         if self.waiting and self._has_something():
             sessions = [self.fleet.sessions[each] for each in self.waiting]
-            for session in sorted(sessions, key=lambda each: -each.heard):
+            for session in sorted(sessions, key=self._turn):
+                if not self._has_something():
+                    break
                 served += self._serve_one(session, now)
         return served
+
+    def _turn(self, session: Session) -> tuple[bool, float]:
+        """Those to whom something is promised come first: others would take it."""
+        return session.id not in self._promised, -session.heard
 
     def _has_something(self) -> bool:
         running = (each.progress for each in self.requests.values())
