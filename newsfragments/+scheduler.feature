@@ -1,0 +1,1 @@
+The end of a request is shared in one pass: idle workers take over the ends of what is held, in hand too, and what one of several holders commits ends the work of the others. On ten recorded fleets the scheduler reaches .61 to .996 of what one could that knows the future.
