@@ -8,7 +8,9 @@ from attrs import define, field
 
 LATELY = 0.25
 """The part of the time so far whose pace counts."""
-LIKELY_MOST = 1.15
+END_SLOWER = 1.03
+"""The end of a phase goes a little slower than what was before it."""
+LIKELY_MOST = 1.25
 """Nine times of ten it takes at most so much longer than the middle guess."""
 KNOWN_SHARE = 0.02
 """So much must be done before anything is said."""
@@ -48,7 +50,7 @@ class Forecast:
             return None
         # What is committed since the last sample is not known, unless it is nothing for too long.
         lately = last if now - last < 2 * (now - self._began) / SAMPLES else now
-        middle = left * (lately - begun) / (total - before)
+        middle = END_SLOWER * left * (lately - begun) / (total - before)
         return middle, LIKELY_MOST * middle
 
     def _since(self, now: float) -> float:

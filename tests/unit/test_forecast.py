@@ -2,7 +2,7 @@
 
 import pytest
 
-from hagoop.forecast import LIKELY_MOST, SAMPLES, Forecast
+from hagoop.forecast import END_SLOWER, LIKELY_MOST, SAMPLES, Forecast
 
 
 def steady(rate: int, seconds: int) -> Forecast:
@@ -20,7 +20,8 @@ def test_nothing_is_said_before_something_is_known() -> None:
 
 def test_it_goes_on_as_it_went() -> None:
     """Ten a second, a thousand left."""
-    assert steady(10, 100).seconds_left(1000, 100.0) == (100.0, LIKELY_MOST * 100.0)
+    middle = END_SLOWER * 100.0
+    assert steady(10, 100).seconds_left(1000, 100.0) == pytest.approx((middle, LIKELY_MOST * middle))
 
 
 def test_the_last_quarter_counts() -> None:
@@ -30,7 +31,7 @@ def test_the_last_quarter_counts() -> None:
         known.committed(float(second), 600 + 100 * (second - 60))
     guess = known.seconds_left(1000, 100.0)
     assert guess is not None
-    assert guess[0] == pytest.approx(10.0)
+    assert guess[0] == pytest.approx(10.0, rel=0.05)
 
 
 def test_standing_still_makes_the_guess_grow() -> None:
@@ -49,4 +50,4 @@ def test_memory_is_bounded() -> None:
         if known.is_due(float(number)):
             known.committed(float(number), number)
     assert len(known._samples) <= 2 * SAMPLES
-    assert known.seconds_left(1000, 200_000.0) == pytest.approx((1000.0, 1150.0), rel=0.1)
+    assert known.seconds_left(1000, 200_000.0) == pytest.approx((1000.0, 1250.0), rel=0.1)
