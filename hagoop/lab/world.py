@@ -134,9 +134,11 @@ class World:
         self._send(session, self._by_session[session].given, grant)
 
     def take_back(self, session: int, grant: str, end: int) -> None:
-        """Ask for the rest of a grant."""
+        """Ask for the rest of a grant, unless the same review has just closed the session."""
+        machine = self._by_session.get(session)
+        if machine is None:
+            return
         self.tally.taken_back += 1
-        machine = self._by_session[session]
         self._tell("take_back", machine)
         self._send(session, self._taken_back, session, machine, grant, end)
 
