@@ -163,12 +163,12 @@ class Lease:
         """A Beat has said how much of it was taken."""
         self.marks.append((now, min(done, self.progress.scale.weight(self.begin, self.stretch.end))))
 
-    def rate(self, usual: float, start_seconds: float, now: float) -> float:
+    def rate(self, usual: float, start_seconds: float, now: float, workers: int) -> float:
         """Weight a second that it does now: as its last Beats tell, or less the longer it stands."""
         (since, before), (last, done) = self.marks[0], self.marks[-1]
         if done > before and last > since:
             return (done - before) / (last - since)
-        return policy.slowed(usual, now - self.moved - 2 * start_seconds)
+        return policy.slowed(usual, now - self.moved - 2 * start_seconds, workers)
 
     @property
     def untaken(self) -> int:

@@ -201,10 +201,12 @@ def is_mute(silent_seconds: float, workers: int) -> bool:
     return silent_seconds > MUTE_BEATS * beat_seconds(workers)
 
 
-def deadline_seconds(job_weight: float, speed: float, pace: Pace, misses: int) -> float:
+def deadline_seconds(
+    job_weight: float, speed: float, pace: Pace, misses: int, workers: int = 1
+) -> float:
     """How long a lease may go without a new line or a commit; doubles with each miss of its range."""
     expected = job_weight / speed
-    least = 4 * BEAT_SECONDS + 4 * pace.start_seconds + 10 * min(expected, 1 / speed)
+    least = 4 * beat_seconds(workers) + 4 * pace.start_seconds + 10 * min(expected, 1 / speed)
     return max(MIN_DEADLINE_SECONDS, least, JOB_SLACK * expected) * 2.0 ** min(misses, 5)
 
 
@@ -271,10 +273,11 @@ def is_worth_copying(uncommitted: float, seconds_left: float, speed: float, star
     return start + uncommitted / speed < seconds_left - least_gain(start)
 
 
-def slowed(speed: float, still_seconds: float) -> float:
+def slowed(speed: float, still_seconds: float, workers: int = 1) -> float:
     """What is expected of one that should have come further for so long: the less, the longer."""
-    overdue = max(0.0, still_seconds - 2 * BEAT_SECONDS)
-    return speed * BEAT_SECONDS / (overdue + BEAT_SECONDS)
+    beat = beat_seconds(workers)
+    overdue = max(0.0, still_seconds - 2 * beat)
+    return speed * beat / (overdue + beat)
 
 
 def review_seconds(workers: int) -> float:

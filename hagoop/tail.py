@@ -50,7 +50,9 @@ class Tail:
         mute = self._is_mute(lease)
         # Work that was late with others may be hard; one that is mute shows nothing of the kind.
         misses = lease.own_misses if mute else lease.misses
-        limit = policy.deadline_seconds(lease.job_weight, speed, pace, misses)
+        limit = policy.deadline_seconds(
+            lease.job_weight, speed, pace, misses, len(self.fleet.sessions)
+        )
         if self.now - lease.moved <= limit:
             return self._look_again(lease, limit)
         return self._missed(lease, mute=mute)
@@ -195,7 +197,7 @@ class Tail:
 
     def _rate(self, lease: Lease, speed: float) -> float:
         start = self.fleet.start_seconds(lease.session, lease.request, lease.progress.phase)
-        return lease.rate(speed, start, self.now)
+        return lease.rate(speed, start, self.now, len(self.fleet.sessions))
 
     def _predict(self, lease: Lease, uncommitted: int, untaken: int) -> float:
         speed = self.fleet.speed(lease.session, lease.request, lease.progress.phase)

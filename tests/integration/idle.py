@@ -8,6 +8,8 @@ from pathlib import Path
 from attrs import frozen
 from cluster import Cluster, processes_of, until
 
+KEPT = "lives.jsonl"
+"""A log that a server opens with its first session, and keeps open."""
 DESCRIPTORS = {"socket": "socket:", "pipe": "pipe:", "event": "anon_inode:"}
 
 
@@ -33,6 +35,8 @@ def descriptors(pid: int) -> Counter[str]:
     for each in Path(f"/proc/{pid}/fd").iterdir():
         with suppress(FileNotFoundError):
             name = os.readlink(each)
+            if name.endswith(KEPT):
+                continue
             found[next((kind for kind, mark in DESCRIPTORS.items() if name.startswith(mark)), name)] += 1
     return found
 
