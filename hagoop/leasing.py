@@ -43,9 +43,13 @@ class Leasing:
 
     @property
     def idle(self) -> list[Session]:
-        """Those that wait, hold nothing, and were not promised anything."""
+        """Those that wait, hold nothing, and were not promised anything that is still free."""
         waiting = (self.fleet.sessions[each] for each in self.waiting)
-        return [each for each in waiting if each.is_free and each.id not in self._promised]
+        return [each for each in waiting if each.is_free and not self._has_promise(each.id)]
+
+    def _has_promise(self, session: SessionId) -> bool:
+        progress, wanted = self._promised.get(session, (None, None))
+        return progress is not None and wanted is not None and wanted in progress.untouched
 
     def worker_asked(self, session: SessionId, now: float) -> None:
         """A slot of it wants work."""

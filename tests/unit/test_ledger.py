@@ -1074,3 +1074,18 @@ def test_lease_that_outlives_its_phase_is_our_bug(books: Books) -> None:
     with pytest.raises(LedgerError, match="1-1 outlives its phase"):
         books.ledger.check()
     request.progress = progress
+
+
+def test_promise_that_somebody_else_was_given_keeps_nobody_from_helping(books: Books) -> None:
+    """What was taken back for it is gone: it is idle as before."""
+    books.submit(lines=1000)
+    holder, heir, other = (books.join(each) for each in ("holder", "heir", "other"))
+    lease = books.hold(holder, 0, 1000)
+    books.ledger.waiting[heir] = 1
+    [asked] = books.ledger.help(books.now + 0.1)
+    assert isinstance(asked, TakeBack)
+    assert books.ledger.leasing.idle == [books.ledger.fleet.sessions[heir]]
+    books.ledger.end_taken_back(lease.id, asked.end)
+    assert books.ledger.leasing.idle == []
+    books.hold(other, asked.end, 1000)
+    assert books.ledger.leasing.idle == [books.ledger.fleet.sessions[heir]]
