@@ -19,6 +19,7 @@ from hagoop.families import family
 
 SHELL = "/bin/sh"
 _PROBE_SECONDS = 10.0
+_TRIES = 2
 _MOST_SIGNALLED = 4096
 # The first in the namespace takes no signals and must outlive what it waits for.
 _INIT = (SHELL, "-c", '"$@"; exit $?', "sh")
@@ -118,9 +119,17 @@ def _known(search: str) -> Iterator[Container]:
 
 
 def _works(container: Container) -> bool:
-    """Whether it passes on a status, and a signal."""
-    return _status_of(container, "exit 7") == 7 and (
-        not container.is_namespace or _status_of(container, "kill -KILL $$") == 128 + signal.SIGKILL
+    """Whether it passes on a status, and a signal.
+
+    A second try: what is wrong for a moment only must not cost a worker its container for good.
+    """
+    return any(
+        _status_of(container, "exit 7") == 7
+        and (
+            not container.is_namespace
+            or _status_of(container, "kill -KILL $$") == 128 + signal.SIGKILL
+        )
+        for _ in range(_TRIES)
     )
 
 

@@ -19,6 +19,8 @@ from hagoop.programs import why_unfit
 # A disk with less room than this has none.
 _FULL_BYTES = 64 << 10
 _PASSING = tuple(os.strerror(each) for each in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE))
+# A file system that somebody unmounts while bubblewrap goes through all of them.
+_UNMOUNTED = re.compile(rf"remount .*({os.strerror(errno.ENOENT)}|{os.strerror(errno.EINVAL)})$")
 _RESERVED_BYTES = 1 << 30
 _NO_MEMORY = re.compile(
     rb"MemoryError|[Cc](?:annot|ould not) allocate memory|[Oo]ut of memory|bad_alloc|[Mm]emory exhausted"
@@ -156,7 +158,8 @@ def _unfit(run: Run, exit: Exit, container: str) -> JobError | None:
     if container and exit.log.startswith(f"{container}: "):
         said = exit.log.splitlines()[0]
         # What lacks at the moment only, is no reason to give this worker nothing more.
-        kind = JobError if said.endswith(_PASSING) else WorkerUnfit
+        passes = said.endswith(_PASSING) or _UNMOUNTED.search(said)
+        kind = JobError if passes else WorkerUnfit
         return kind(f"programs cannot be contained on this machine: {said}")
     assert exit.status is not None
     why = why_unfit(run.argv, run.folder, run.env.get("PATH", ""), exit.status, exit.log)

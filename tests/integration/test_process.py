@@ -227,14 +227,23 @@ async def test_machine_that_can_start_nothing_just_now_is_not_unfit(run, monkeyp
     assert str(error) == f"/bin/sh cannot be started on this machine: {os.strerror(number)}"
 
 
-async def test_container_that_lacks_processes_is_no_reason_to_be_unfit(run):
-    """As bubblewrap says it; anything else that it says is."""
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (f"Creating new namespace failed: {os.strerror(errno.EAGAIN)}", JobError),
+        (
+            "Can't bind mount /oldroot/ on /newroot/: Unable to apply mount flags: "
+            f'remount "/newroot/run/netns/a": {os.strerror(errno.ENOENT)}',
+            JobError,
+        ),
+        ("No permissions to create new namespace", WorkerUnfit),
+        (f"Can't find source path /a: {os.strerror(errno.ENOENT)}", WorkerUnfit),
+    ],
+)
+async def test_container_that_fails_for_a_moment_is_no_reason_to_be_unfit(run, said, kind):
+    """Too many processes, or another's file system unmounted meanwhile; as bubblewrap says it."""
     name = find_container(os.environ["PATH"]).program or "bwrap"
-    made = run("true")
-    passing = Exit(1, None, 0, f"{name}: Creating new namespace failed: {os.strerror(errno.EAGAIN)}\n")
-    lasting = Exit(1, None, 0, f"{name}: No permissions to create new namespace\n")
-    assert type(verdict(made, passing, name)) is JobError
-    assert type(verdict(made, lasting, name)) is WorkerUnfit
+    assert type(verdict(run("true"), Exit(1, None, 0, f"{name}: {said}\n"), name)) is kind
 
 
 async def test_output_file_that_cannot_be_made(run, tmp_path):
