@@ -1,6 +1,7 @@
 # make demo    good, bad and evil workers on this machine; DEMO='--bad 5' for more of a kind
 # make test    all tests
 # make chaos   the tests that need minutes: large unruly fleets, workers that die; make chaos SHORT=1 for less
+# make faults  every fault of tests/faults/rows.py is injected; takes an hour
 # make lint    ruff and mypy
 # make docs    the documentation, in docs/_build/html
 # make clean   remove what these have made
@@ -18,7 +19,7 @@ DEMO ?=
 TIMEOUT := $(shell command -v timeout >/dev/null && echo timeout --kill-after=30 \
 	$$(test -t 0 && echo --foreground) $(TEST_SECONDS))
 
-.PHONY: demo test chaos lint docs clean
+.PHONY: demo test chaos faults lint docs clean
 
 test: .venv/installed-test
 	$(TIMEOUT) $(BIN)/python -m pytest \
@@ -27,6 +28,12 @@ test: .venv/installed-test
 chaos: .venv/installed-test
 	$(TIMEOUT) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile \
 		$(if $(SHORT),--short) $(or $(TESTS),tests/chaos)
+
+# The tests of rows elsewhere are named by the table itself.
+faults: TEST_SECONDS := 7200
+faults: .venv/installed-test
+	$(TIMEOUT) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --full tests/faults \
+		$(or $(TESTS),$$($(BIN)/python tests/faults/rows.py))
 
 lint: .venv/installed-lint
 	$(BIN)/ruff check .

@@ -222,7 +222,8 @@ class Docket:
         """Put an accepted commit on disk, then let it count; it waits while the disk is full."""
         place = kept[0] if kept else None
         output = Output(job.start, job.end, job.digest, place)
-        told: Fact = {"counters": wire.to_plain(job.counters)}
+        # Nobody reads by which lease it came but those who check a journal.
+        told: Fact = {"counters": wire.to_plain(job.counters), "lease": job.id}
         stream = self.data[request].shelf(progress.phase)
         syncs = [kept[1]] if kept else []
         if await self._store(request, progress, output, (stream, "committed", told, syncs)):

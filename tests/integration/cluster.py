@@ -1,7 +1,8 @@
 """Real processes for tests: a server, workers and ``hagoop-request``; and the pipe that they must equal.
 
 Everything is started in a folder of the test, with a TMPDIR of its own.  ``end`` stops all and fails
-for whatever is left: processes, scratch, pid files, temporary files, tracebacks in logs.
+for whatever is left: processes, scratch, pid files, temporary files, tracebacks in logs; and for what
+is broken of the invariants, by the journal and by what the clients were told (``tests/faults``).
 """
 
 import contextlib
@@ -20,6 +21,12 @@ from typing import Any
 import nursery
 from attrs import define, field
 from nursery import STARTUP, Process
+
+sys.path.append(str(Path(__file__).parent.parent / "faults"))
+
+from history import JOURNAL, keep_history
+from invariants import Check, broken
+from story import Call, Story
 
 SOURCE = nursery.SOURCE
 REQUEST = [sys.executable, "-m", "hagoop.request_script"]
@@ -193,9 +200,25 @@ class Part:
         self.process.wait(END_SECONDS)
 
 
+def logs_of(part: Part) -> list[Path]:
+    """All that it writes for people to read."""
+    return [part.log, *part.folder.glob("*.log"), *part.folder.glob("state/*.log*")]
+
+
+def secrets_of(part: Part) -> list[str]:
+    """What opens the server's door to it."""
+    kept = part.folder / "state/door"
+    return [kept.read_text().strip().rpartition(".")[2]] if kept.exists() else []
+
+
 @define(eq=False)
 class Cluster:
-    """A server and workers on this machine."""
+    """A server and workers on this machine.
+
+    :ivar story: what its clients were told, for the invariants.
+    :ivar is_checked: whether they are checked at the end; not of a journal that was damaged on purpose.
+    :ivar more_checks: what else must hold then.
+    """
 
     folder: Path
     host: str = "127.0.0.1"
@@ -205,8 +228,13 @@ class Cluster:
     server: Part = field(init=False)
     workers: list[Part] = field(factory=list)
     clients: list[Process] = field(factory=list)
+    story: Story = field(init=False)
+    is_checked: bool = True
+    more_checks: list[tuple[str, Check]] = field(factory=list)
+    _calls: dict[Process, Call] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
+        self.story = Story(self.folder / "story")
         for each in ("tmp", "home", "at"):
             (self.folder / each).mkdir(parents=True)
         self.commands, self.web = free_ports(2, self.host)
@@ -242,6 +270,15 @@ class Cluster:
         self.server.start()
         until(lambda: self.listens or not self.server.is_alive, what="a server that listens")
         assert self.server.is_alive, self.server.log.read_text()
+        if self.is_checked:
+            keep_history(self.state)
+
+    @property
+    def state(self) -> Path:
+        """The server's state folder: the last that it was told."""
+        words = self.server.words
+        last = max(number for number, word in enumerate(words) if word == "--state")
+        return Path(words[last + 1])
 
     @property
     def listens(self) -> bool:
@@ -308,7 +345,10 @@ class Cluster:
         """Run ``hagoop-request`` to its end, in the folder ``at``."""
         whole = [*prefix, *self.request_words(*words)]
         wanted = {**self.env, **(env or {})}
-        return nursery.run(whole, cwd=self.at, env=wanted, stdin=stdin, seconds=seconds)
+        call = Call(tuple(map(str, words)), self.at)
+        ran = nursery.run(whole, cwd=self.at, env=wanted, stdin=stdin, seconds=seconds)
+        self.story.ran(call, ran.returncode, ran.stdout)
+        return ran
 
     def begin(self, *words: object) -> Process:
         """Start ``hagoop-request`` and leave it running; its stderr is in the file ``stderr``."""
@@ -316,6 +356,7 @@ class Cluster:
 
     def begin_client(self, said: Path, *words: object) -> Process:
         """The same with a file of its own for stderr; whatever has not ended by then ends with all."""
+        call = Call(tuple(map(str, words)), self.at)
         with open(said, "wb") as stderr:
             client = nursery.start(
                 self.request_words(*words),
@@ -325,6 +366,7 @@ class Cluster:
                 stderr=stderr,
             )
         self.clients.append(client)
+        self._calls[client] = call
         return client
 
     @property
@@ -349,6 +391,7 @@ class Cluster:
         """Stop everything by SIGTERM and fail for what is left."""
         parts = [*self.workers, self.server]
         for client in self.clients:
+            self._tell(client)
             client.kill()
             client.wait()
             assert client.stdout is not None
@@ -363,8 +406,23 @@ class Cluster:
             for process in processes_of(self.folder):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process, signal.SIGKILL)
-        wrong = self.left_behind() + self.complaints()
+        wrong = self.left_behind() + self.complaints() + self.broken()
         assert not wrong, "left behind: " + "\n".join(wrong)
+
+    def _tell(self, client: Process) -> None:
+        """What came of a command that was left running; what it has printed its test has read."""
+        call = self._calls.get(client)
+        if call is not None and call.output is not None:
+            self.story.ran(call, client.poll(), b"")
+
+    def broken(self) -> list[str]:
+        """Which invariants are, now that all have ended."""
+        self.story.logs += [each for part in (*self.workers, self.server) for each in logs_of(part)]
+        self.story.canaries += [word for part in self.workers for word in secrets_of(part)]
+        self.story.write()
+        if not self.is_checked or not (self.state / JOURNAL).exists():
+            return []
+        return broken(self.state, self.story, self.more_checks, was_killed=self.server.was_killed)
 
     def left_behind(self) -> list[str]:
         """Files that should be gone."""

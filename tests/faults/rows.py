@@ -1,0 +1,262 @@
+"""Every fault that HaGoop must survive, and the tests that inject it.
+
+S is the server and its storage, N the network, W workers, X executables, D data and clients.  A test
+may be in any folder below ``tests``; it counts for a row if it injects that fault.
+"""
+
+from attrs import frozen
+
+LIARS = "nobody looks for workers that lie yet"
+SANDBOX = "programs are held together, not locked in: there is no sandbox yet"
+OPEN = frozenset(
+    "S1 S3 S4 S7 S11 N2 N3 N4 N5 N6 N7 N8 N9 W9 D2 D5".split()
+)
+"""Rows that nobody has written a test for yet."""
+
+
+@frozen
+class Row:
+    """A fault.
+
+    :param tests: ``FILE::TEST`` below ``tests``.
+    :param skipped: why it is not injected, or what of it is not.
+    """
+
+    fault: str
+    tests: tuple[str, ...] = ()
+    skipped: str = ""
+
+
+def row(fault: str, tests: str = "", skipped: str = "") -> Row:
+    """A row with its tests in words; a file is named once, before its tests."""
+    found: list[str] = []
+    file = ""
+    for word in tests.split():
+        if word.endswith(":"):
+            file = word.removesuffix(":")
+        else:
+            found.append(f"{file}.py::test_{word}")
+    return Row(fault, tuple(found), skipped)
+
+
+SERVER = {
+    "S1": row("killed at each journal write"),
+    "S2": row(
+        "killed at random, again and again",
+        """integration/test_survives: killed_server_goes_on_where_it_was all_are_killed_at_once
+        server_is_killed_again_and_again""",
+    ),
+    "S3": row("killed while it recovers, nested"),
+    "S4": row("power loss"),
+    "S5": row("torn or truncated end of the journal", "unit/test_journal: torn_end_is_dropped"),
+    "S6": row(
+        "flipped bit in the journal",
+        """unit/test_journal: changed_row_is_refused_by_number changed_value_and_epoch_are_refused
+        damage_is_refused_or_does_not_matter""",
+    ),
+    "S7": row("damaged or missing file of the spool"),
+    "S8": row(
+        "disk full",
+        """integration/test_bad_input: full_disk_of_a_server
+        unit/test_journal: full_disk_fails_the_group_and_nothing_after_it
+        full_database_passes_when_space_returns
+        unit/test_spool: full_disk_is_told_while_writing segment_survives_a_write_that_found_no_room""",
+    ),
+    "S9": row(
+        "write or sync fails",
+        """unit/test_journal: failed_sync_breaks_the_journal_for_good
+        facts_queued_behind_a_failed_sync_fail_too
+        unit/test_spool: segment_that_could_not_be_synced_is_given_up
+        broken_disk_is_told_while_keeping""",
+    ),
+    "S10": row("short writes, interrupted calls", "unit/test_spool: short_writes_lose_nothing"),
+    "S11": row("out of descriptors"),
+    "S12": row("memory", "integration/test_server_bounds: spool_has_a_bound"),
+    "S13": row("clock that steps", "integration/test_clocks: clock_that_steps_moves_no_lease"),
+    "S14": row(
+        "server stopped, and going on",
+        """integration/test_clocks: server_that_was_stopped_misses_nobody
+        chaos/test_pauses: server_that_is_stopped_for_a_minute_loses_nobody""",
+    ),
+    "S15": row(
+        "two servers on one state folder",
+        """integration/test_twistd: second_server_is_refused_in_a_sentence
+        unit/test_journal: state_is_held_by_one""",
+    ),
+    "S16": row(
+        "state folder of another, read-only or newer",
+        """unit/test_journal: newer_schema_is_refused state_that_cannot_be_written_is_refused
+        state_of_another_user_is_refused""",
+    ),
+    "S17": row(
+        "SIGTERM while busy",
+        """integration/test_survives: stopped_server_goes_on_when_it_starts
+        stopped_in_the_middle_leaves_nothing""",
+    ),
+}
+
+NETWORK = {
+    "N1": row("half-open peer", "chaos/test_links: all_find_out_that_a_link_is_dead"),
+    "N2": row("loss in one direction"),
+    "N3": row("reset in the middle of a result"),
+    "N4": row("a part of all packets lost"),
+    "N5": row("a link of 56 kbit/s"),
+    "N6": row("delay, jitter, a byte at a time, boxes run together"),
+    "N7": row("partition and heal"),
+    "N8": row("server not there at the start, or at another address"),
+    "N9": row("500 workers that reconnect at once"),
+    "N10": row(
+        "a thousand connections that never join",
+        """integration/test_door: thousand_connections_that_never_finish
+        unit/test_sessions: what_has_not_joined_in_time_is_dropped""",
+    ),
+    "N11": row(
+        "malformed boxes",
+        """unit/test_hostile: hostile_boxes_change_nothing boxes_of_any_form_change_nothing
+        hostile_requests_change_nothing
+        chaos/test_strangers: hostile_boxes hostile_requests strangers_at_a_real_server""",
+    ),
+    "N12": row(
+        "a box without an end",
+        """unit/test_hostile: endless_box_ends_at_the_cap
+        unit/test_links: box_with_too_many_keys_is_dropped box_without_an_end_is_dropped""",
+    ),
+    "N13": row(
+        "not our protocol",
+        """integration/test_door: plain_words_at_the_door
+        integration/test_bad_input: strangers_instead_of_a_server web_port_instead_of_commands""",
+    ),
+}
+
+WORKERS = {
+    "W1": row(
+        "killed, segfault, exit, SIGTERM",
+        """integration/test_survives: killed_worker_costs_nothing_but_time killed_worker_comes_back
+        worker_that_leaves_sees_its_job_through worker_that_cannot_end_its_job_in_time_ends_it
+        integration/test_unruly: dying_workers_stay_away flaky_workers_come_back_as_themselves
+        chaos/test_churn: every_answer_is_right_while_workers_die""",
+    ),
+    "W2": row(
+        "stopped past its lease, then going on",
+        "unit/test_sessions: late_commit_changes_nothing",
+    ),
+    "W3": row(
+        "mute: connected, and never answers",
+        """integration/test_unruly: workers_that_never_end_are_not_waited_for
+        unit/test_sessions: silent_worker_is_dropped""",
+    ),
+    "W4": row(
+        "results twice, late, or of what it never had",
+        """unit/test_sessions: late_commit_changes_nothing nobody_gives_back_what_another_holds
+        commit_of_bytes_that_have_not_arrived_is_refused""",
+    ),
+    "W5": row("lies", skipped=LIARS),
+    "W6": row(
+        "two with one identity",
+        """integration/test_survives: machines_imaged_from_one_disk_are_told_apart
+        unit/test_sessions: clone_of_a_live_worker_gets_an_identity_of_its_own
+        silent_session_loses_its_identity_to_one_that_lives""",
+    ),
+    "W7": row(
+        "full disk, no /tmp",
+        """integration/test_bad_input: full_disk_of_a_worker
+        unit/test_delivery: disk_that_cannot_be_written_makes_the_worker_unfit""",
+        "that no sandbox is found: there is none yet",
+    ),
+    "W8": row(
+        "a hundred that die with 75 % each tenth of a second",
+        "chaos/test_large_fleets: hundred_dying_workers_then_a_good_one",
+    ),
+    "W9": row("a laptop that sleeps for an hour"),
+    "W10": row(
+        "an old version",
+        """integration/test_door: old_worker_is_told_to_update
+        integration/test_bad_input: newer_server newer_client
+        unit/test_sessions: another_version_is_told_what_to_do""",
+    ),
+}
+
+PROGRAMS = {
+    "X1": row(
+        "ignores TERM, daemonises, forks twice",
+        """integration/test_processes_end: nothing_outlives_a_program_that_ends_well
+        stubborn_programs_are_gone_soon_after_they_are_cancelled""",
+    ),
+    "X2": row(
+        "multiplies, eats memory, fills the disk",
+        """integration/test_processes_end: program_that_multiplies_is_stopped
+        hundred_threads_are_no_crime program_that_eats_memory_is_stopped
+        program_that_fills_the_disk_is_stopped""",
+    ),
+    "X3": row("prints for ever", "integration/test_bad_input: program_that_prints_for_ever"),
+    "X4": row(
+        "reads nothing, closes its streams",
+        """integration/test_bad_input: program_that_reads_nothing
+        integration/test_processes_end: streams_that_nobody_wants_are_no_failure""",
+    ),
+    "X5": row(
+        "ten thousand lines of stderr",
+        "integration/test_processes_end: ten_thousand_lines_of_stderr_change_nothing",
+    ),
+    "X6": row(
+        "fails, hangs, cannot be started",
+        """integration/test_bad_input: failing_program killed_program program_that_never_ends
+        program_that_is_not_executable program_for_another_machine script_without_its_interpreter
+        program_fails_at_one_line""",
+    ),
+    "X7": row(
+        "prints something else each time",
+        "unit/test_sessions: copies_that_differ_are_told",
+        "what only a quorum finds: there is none yet",
+    ),
+    "X8": row("prints any bytes", "integration/test_promise_real: answer_is_what_the_pipe_gives"),
+    "X9": row("tries to get out", skipped=SANDBOX),
+    "X10": row(
+        "is a link, a pipe, a device, vanishes",
+        "integration/test_bad_input: missing_file_to_ship",
+    ),
+}
+
+DATA = {
+    "D1": row("empty, newlines only, no last newline", "unit/test_inputs: any_bytes_pass"),
+    "D2": row("lines of 100 MB and more"),
+    "D3": row("names of all kinds", "unit/test_found: strange_names_are_names"),
+    "D4": row(
+        "loops of links, unreadable, growing",
+        """unit/test_found: loop_of_links_is_refused unreadable_file_is_refused
+        unit/test_inputs: changed_file_is_refused removed_file_is_refused""",
+    ),
+    "D5": row("an answer larger than memory"),
+    "D6": row(
+        "a client that vanishes",
+        """integration/test_clients: client_killed_before_it_submits_leaves_nothing
+        request_outlives_a_client_killed_after_the_acknowledgement
+        client_killed_while_it_follows_loses_nothing""",
+    ),
+    "D7": row("the same submit twice", "unit/test_sessions: same_key_twice_is_one_request"),
+    "D8": row(
+        "packed to fill disks, damaged",
+        """unit/test_unpacking: file_that_was_made_to_fill_disks_is_refused damaged_file_is_named
+        integration/test_packed_inputs: damaged_file_fails_the_request_by_its_name""",
+    ),
+    "D9": row(
+        "no place for the answer",
+        "integration/test_bad_input: answer_exists answer_without_a_place",
+    ),
+    "D10": row(
+        "very many of everything",
+        "integration/test_clients: small_request_is_not_stuck_behind_a_large_one",
+    ),
+}
+
+ROWS: dict[str, Row] = {**SERVER, **NETWORK, **WORKERS, **PROGRAMS, **DATA}
+
+
+def elsewhere() -> list[str]:
+    """The tests of other folders, for a command line."""
+    named = {f"tests/{each}" for row in ROWS.values() for each in row.tests}
+    return sorted(each for each in named if not each.startswith("tests/faults/"))
+
+
+if __name__ == "__main__":
+    print(" ".join(elsewhere()))
