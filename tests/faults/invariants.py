@@ -163,7 +163,7 @@ def lines_of(request: Request) -> int:
     """How many lines its input has, as far as its files are still what they were."""
     lines = 0
     for submitted in request.of("submitted"):
-        lines += submitted.body["inputs"].get("numbers", 0)
+        lines += int(submitted.body["inputs"].get("numbers", 0))
         for name, path, base, size, mtime, _ in submitted.body["inputs"].get("files", ()):
             if size < MOST_COUNTED and not name.endswith(PACKED) and is_same(Path(path), size, mtime):
                 with open(path, "rb") as file:

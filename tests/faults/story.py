@@ -11,7 +11,8 @@ from typing import Any
 
 from attrs import asdict, define, field, frozen
 
-VALUES = ("--output", "-output", "--server")
+OUTPUTS = ("--output", "-output", "-o")
+VALUES = (*OUTPUTS, "--server")
 FILE_BYTES = 1 << 20
 
 
@@ -119,7 +120,7 @@ def brings_answer(words: Sequence[str], status: int | None) -> bool:
 def output_of(words: Sequence[str]) -> str:
     """Where the answer goes, as it was typed."""
     for number, word in enumerate(words[:-1]):
-        if word in VALUES[:2]:
+        if word in OUTPUTS:
             return words[number + 1]
     return next((each.partition("=")[2] for each in words if each.startswith("--output=")), "")
 
