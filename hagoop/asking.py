@@ -1,6 +1,7 @@
 """How a worker finds a server, and asks it for work shortly before it needs some."""
 
 from collections.abc import Callable, Sequence
+from random import random
 
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred
@@ -10,6 +11,10 @@ from zope.interface import implementer
 from hagoop.interfaces import IWorkerReactor
 from hagoop.jobs import Assignment
 
+FIRST_RETRY_SECONDS = 0.5
+MOST_RETRY_SECONDS = 30.0
+RETRY_FACTOR = 1.5
+MOST_TRIES_COUNTED = 50
 ROUND_TRIP_SECONDS = 0.05
 """How long before the end of an assignment the next is asked for."""
 
@@ -35,6 +40,16 @@ class FirstThatAnswers:
                 # Whatever was wrong with it, the next may do.
                 continue
         return await self.endpoints[-1].connect(factory)
+
+
+def retry_seconds(failures: int, chance: Callable[[], float] = random) -> float:
+    """How long to wait before a server is tried again, after so many failures.
+
+    Of hundreds that have lost it at the same moment each waits for another time, all the longer the
+    longer the pauses are: or they would come back as one.
+    """
+    seconds = FIRST_RETRY_SECONDS * RETRY_FACTOR ** min(failures, MOST_TRIES_COUNTED)
+    return min(seconds, MOST_RETRY_SECONDS) * (0.5 + chance())
 
 
 @define(eq=False)

@@ -18,7 +18,13 @@ from twisted.logger import Logger
 from hagoop import commands
 from hagoop.door.dialling import dial
 from hagoop.enough import ALL
-from hagoop.errors import RequestFailed, ServerUnreachable, TransferFailed, WorkerLost
+from hagoop.errors import (
+    RequestFailed,
+    ServerUnreachable,
+    TransferFailed,
+    UnknownRequest,
+    WorkerLost,
+)
 from hagoop.found import encode_manifest, walk
 from hagoop.interfaces import IServerReactor
 from hagoop.jobs import (
@@ -35,13 +41,15 @@ from hagoop.jobs import (
     WorkerStatus,
 )
 from hagoop.links import Link
-from hagoop.transfer import Transfer
+from hagoop.transfer import LinkBroke, Transfer
 
 log = Logger()
 T = TypeVar("T")
 JOIN_SECONDS = 10.0
 RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Pauses between tries to find a server again that was there before."""
+"""Pauses before something that broke is tried again."""
+AWAY_TRIES = 60
+"""How often, with the longest of these pauses, a server is looked for that was there before."""
 NEEDS_LINE = "if it is one, it takes a line: hagoop-server invite client, there"
 STDIN = "-"
 ON_SERVER = "server:"
@@ -150,7 +158,7 @@ class Client:
 
     async def _again(self) -> None:
         """Connect again after the connection broke; one at a time."""
-        for seconds in RETRY_SECONDS:
+        for seconds in (*RETRY_SECONDS, *[RETRY_SECONDS[-1]] * AWAY_TRIES):
             await deferLater(self.reactor, seconds)
             try:
                 return await self.connect()
@@ -163,6 +171,7 @@ class Client:
 
         :raises HaGoopError: what the server answered, or ``ServerUnreachable``.
         """
+        is_repeated = False
         while True:
             if self._link is None:
                 await self.connect()
@@ -171,8 +180,14 @@ class Client:
             try:
                 return await link.call(command, **arguments)
             except WorkerLost:
+                is_repeated = True
                 if link is self._link:
                     await self._again()
+            except UnknownRequest:
+                if command is commands.ForgetRequest and is_repeated:
+                    # It was done the first time, and the answer was lost.
+                    return {"request": arguments["request"]}
+                raise
 
     @property
     def transfer(self) -> Transfer:
@@ -186,8 +201,25 @@ class Client:
     async def submit(self, order: Order, stdin: BinaryIO) -> RequestId:
         """Send what must travel, then submit; the acknowledgement means that it is on disk.
 
+        What was sent goes with a connection that breaks, and is sent again; not stdin, read only once.
+
         :raises RequestError: the server will not have it.
         """
+        key = secrets.token_hex(16)
+        if self._link is None:
+            await self.connect()
+        for seconds in RETRY_SECONDS:
+            link = self._link
+            try:
+                return await self._submit(key, order, stdin)
+            except TransferFailed as error:
+                broke = isinstance(error, LinkBroke) or link is not self._link
+                if not broke or STDIN in order.inputs:
+                    raise
+            await deferLater(self.reactor, seconds)
+        return await self._submit(key, order, stdin)
+
+    async def _submit(self, key: str, order: Order, stdin: BinaryIO) -> RequestId:
         files = [await self._ship(path, file) for path, file in order.files]
         program = evolve(order.program, files=tuple(files))
         sources = [await self._source(each, stdin) for each in order.inputs]
@@ -196,7 +228,7 @@ class Client:
         submission = Submission(
             program, tuple(sources), order.label, order.then, order.good_enough
         )
-        answer = await self.call(commands.Submit, key=secrets.token_hex(16), submission=submission)
+        answer = await self.call(commands.Submit, key=key, submission=submission)
         return RequestId(answer["request"])
 
     async def _ship(self, path: str, file: Path) -> Shipped:

@@ -321,12 +321,14 @@ async def _forget_partial(client: Client, request: RequestId) -> None:
 
 
 async def _cancel(call: Following, client: Client) -> int:
-    show_status(await client.cancel(call.request), as_json=call.json)
+    # Which is the newest must not change when this is sent again: that might mean another.
+    request = (await client.status(call.request)).id
+    show_status(await client.cancel(request), as_json=call.json)
     return 0
 
 
 async def _forget(call: Following, client: Client) -> int:
-    request = await client.forget(call.request)
+    request = await client.forget((await client.status(call.request)).id)
     if not call.quiet:
         print(f"{request} and its answer are gone", file=sys.stderr)
     return 0

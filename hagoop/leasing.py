@@ -179,12 +179,14 @@ class Leasing:
             others = (each for each in self.fleet.at_hand(now) if each not in holders)
             refused = session.worker in holders or request.refuses(session.worker, others, history)
             if not refused:
-                return self._copy(session, request, progress, stretch, now)
+                return self.copy(session, request, progress, stretch, now)
         return None
 
-    def _copy(
+    def copy(
         self, session: Session, request: Request, progress: Progress, stretch: Stretch, now: float
     ) -> Lease:
+        """Lease to one more what another holds."""
+
         def take(id_: AssignmentId) -> Stretch:
             progress.copy(stretch, id_)
             return stretch

@@ -10,7 +10,7 @@ from functools import partial
 
 from attrs import define, evolve, field
 
-from hagoop import blame, notice
+from hagoop import blame, notice, policy
 from hagoop.errors import BLAMED_KINDS, LedgerError, WorkerUnfit
 from hagoop.fleet import Fleet
 from hagoop.jobs import (
@@ -233,16 +233,42 @@ class Ledger:
         return self.leasing.lease_next(session, now)
 
     def held_again(self, session: SessionId, held: Held, now: float) -> Lease | None:
-        """A worker has come back and still works on this: lease it anew if all of it is open."""
+        """A worker has come back and still works on this: lease anew what is open of it.
+
+        What it has committed without being told of it lies behind it.  Where another has begun at the
+        same line since, both go on, and the first commit wins.
+        """
         progress = self._running_phase(held.request, held.phase, held.round)
-        wanted = _claimed(held.front, held.end)
-        if progress is None or wanted is None or not progress.is_open(wanted):
+        claimed = _claimed(held.front, held.end)
+        wanted = progress.not_committed(claimed) if progress and claimed else None
+        if progress is None or wanted is None or not progress.may_be_job(wanted):
+            return None
+        taken = progress.begun_at(wanted)
+        if taken is None and not progress.is_open(wanted):
             return None
         request, asking = self.requests[held.request], self.fleet.sessions[session]
-        take = partial(progress.lease, wanted)
-        lease = self.leasing.lease(asking, request, progress, take, now)
+        if taken is not None and not self._may_join(asking, taken):
+            return None
+        if taken is None:
+            lease = self.leasing.lease(asking, request, progress, partial(progress.lease, wanted), now)
+        else:
+            self._widen(taken, wanted.end, progress)
+            lease = self.leasing.copy(asking, request, progress, taken, now)
+            lease.stops = wanted.end if wanted.end < taken.end else None
         lease.job_end = held.job_end
         return lease
+
+    def _widen(self, stretch: Stretch, end: int, progress: Progress) -> None:
+        """Let a stretch go at least so far; who holds it stops where it ended before."""
+        if end > stretch.end:
+            for each in [self.leases[id_] for id_ in stretch.holders]:
+                each.stops = stretch.end if each.stops is None else each.stops
+            progress.extend(stretch, end)
+
+    def _may_join(self, session: Session, stretch: Stretch) -> bool:
+        """Whether one who comes back may be a further holder of what was leased to another since."""
+        holders = [self.leases[each].session.worker for each in stretch.holders]
+        return len(holders) < policy.GOING_COPIES and session.worker not in holders
 
     def line_seen(self, session: SessionId, seen: Seen, now: float) -> None:
         """A Beat: the job in hand, announced, and how far its program has come."""

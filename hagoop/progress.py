@@ -216,6 +216,24 @@ class Progress:
         """Whether nobody holds any of a range that may be a job, or several."""
         return wanted in self.untouched and self.may_be_job(wanted)
 
+    def not_committed(self, claimed: Range) -> Range | None:
+        """What lies behind the commits with which a range begins, if anything does."""
+        start = self.committed.past(claimed.start)
+        return Range(start, claimed.end) if start < claimed.end else None
+
+    def begun_at(self, wanted: Range) -> Stretch | None:
+        """The stretch that begins where a range does, if all of that is in it or free behind it."""
+        for each in self.stretches:
+            beyond = Range(min(each.end, wanted.end), wanted.end)
+            if each.front == wanted.start and beyond in self.untouched:
+                return each
+        return None
+
+    def extend(self, stretch: Stretch, end: int) -> None:
+        """A further holder of it has more, which is free."""
+        self.untouched.take(Range(stretch.end, end))
+        stretch.end = end
+
     def lease(self, wanted: Range, holder: AssignmentId) -> Stretch:
         """Take a range out of the pool."""
         self.untouched.take(wanted)

@@ -92,6 +92,10 @@ class _Body(Protocol):
             self.done.errback(TransferFailed("the connection broke while bytes were coming"))
 
 
+class LinkBroke(TransferFailed):
+    """Bytes did not come or go: it may be tried again."""
+
+
 @implementer(IBodyProducer)
 class _Upload(FileBodyProducer):
     """A file as a body, hashed while it goes; pieces large enough for their reading not to matter."""
@@ -218,7 +222,7 @@ class Transfer:
         try:
             response: IResponse = await self._agent.request(method, uri, headers, body)
         except (ConnectError, ConnectionClosed, ResponseFailed, TimeoutError, OSError) as error:
-            raise TransferFailed(f"{host}:{self.port} does not take or give bytes: {error}") from error
+            raise LinkBroke(f"{host}:{self.port} does not take or give bytes: {error}") from error
         except (CancelledError, ConnectingCancelledError) as error:
             raise TransferFailed("the transfer was cancelled") from error
         return response

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
-from twisted.application.internet import ClientService, backoffPolicy
+from twisted.application.internet import ClientService
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import (
     CancelledError,
@@ -32,7 +32,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
 from hagoop import commands, policy
-from hagoop.asking import AskAhead, FirstThatAnswers
+from hagoop.asking import FIRST_RETRY_SECONDS, AskAhead, FirstThatAnswers, retry_seconds
 from hagoop.disk import StateLock, lock_state
 from hagoop.door.dialling import dial
 from hagoop.door.kept import KeptLine
@@ -52,8 +52,6 @@ from hagoop.workbench import Share, Workbench
 
 log = Logger()
 T = TypeVar("T")
-FIRST_RETRY_SECONDS = 0.5
-MOST_RETRY_SECONDS = 30.0
 AFTER_FAILURE_SECONDS = 1.0
 MOST_REFUSED_SECONDS = 8.0
 """A server drops who has not joined within ten seconds."""
@@ -517,7 +515,7 @@ class WorkerService(MultiService):
         self._client = ClientService(
             FirstThatAnswers(endpoints),
             _LinkFactory(self.worker),
-            retryPolicy=backoffPolicy(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS),
+            retryPolicy=retry_seconds,
             clock=self._reactor,
         )
         self._client.setServiceParent(self)

@@ -7,7 +7,7 @@ from pathlib import Path
 from random import Random
 
 from attrs import define, field
-from twisted.application.internet import ClientService, backoffPolicy
+from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Factory, Protocol
@@ -15,7 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hagoop.asking import FirstThatAnswers
+from hagoop.asking import FirstThatAnswers, retry_seconds
 from hagoop.demo.kinds import Habits, Kind, UnrulyLink, make_link
 from hagoop.disk import StateLock, lock_state
 from hagoop.door.dialling import dial
@@ -23,7 +23,7 @@ from hagoop.interfaces import IWorkerReactor
 from hagoop.options import WorkerConfig
 from hagoop.races import first_of
 from hagoop.workbench import Share, Workbench
-from hagoop.worker import FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS, Worker
+from hagoop.worker import Worker
 
 log = Logger()
 AWAY_SECONDS = 1.0
@@ -50,7 +50,7 @@ class Life:
         self._client = ClientService(
             FirstThatAnswers(endpoints),
             _LinkFactory(self),
-            retryPolicy=backoffPolicy(FIRST_RETRY_SECONDS, MOST_RETRY_SECONDS),
+            retryPolicy=retry_seconds,
             clock=reactor,
         )
         self.worker.start()

@@ -6,12 +6,16 @@ machine has no tool for is skipped by name; the last line of a run counts what w
 
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "integration"))
 
+from cluster import Cluster, until
+from proxied import WORKERS, running_proxied
+from proxy import Link, Proxy, Weather
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -52,3 +56,33 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def is_ours(nodeid: str) -> bool:
     """Whether a test is one of these."""
     return nodeid.startswith("tests/faults/")
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[Proxy]:
+    """The links of ``proxied``."""
+    made = Proxy()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def proxied(tmp_path_factory: pytest.TempPathFactory, proxy: Proxy) -> Iterator[Cluster]:
+    """A server and two workers, each behind a link of its own."""
+    with running_proxied(tmp_path_factory.mktemp("proxied") / "it", proxy) as made:
+        yield made
+
+
+@pytest.fixture
+def links(proxied: Cluster, proxy: Proxy) -> Iterator[list[Link]]:
+    """Those of its workers, clear again afterwards, as is that of clients."""
+    until(lambda: len(proxied.ask("workers")) == WORKERS, what="all workers")
+    yield proxy.links[:WORKERS]
+    for each in proxy.links:
+        each.weather = Weather()
+
+
+@pytest.fixture
+def mine(proxied: Cluster, proxy: Proxy) -> Link:
+    """That of clients."""
+    return proxy.links[-1]

@@ -393,7 +393,7 @@ def test_bug_of_ours_is_not_swallowed(place):
 
 @pytest.mark.parametrize(
     ("front", "kind", "told"),
-    [(-1, Dropped, "the assignment is not ours any more"), (3, JobError, "a copy was faster")],
+    [(-1, Dropped, "the assignment is not ours any more"), (0, JobError, "a copy was faster")],
 )
 def test_refused_commit_ends_the_delivery(place, front, kind, told):
     """Whether the assignment is gone, or its front is elsewhere."""
@@ -402,6 +402,13 @@ def test_refused_commit_ends_the_delivery(place, front, kind, told):
     ((error, end),) = place.failures
     assert (type(error), str(error), end) == (kind, told, 1)
     assert place.acknowledged == []
+
+
+def test_commit_that_has_counted_before_is_acknowledged(place):
+    """The answer was lost with the link; now its front lies behind the job."""
+    place.add(0)
+    place.server.acknowledge(0, False, 1)
+    assert (place.failures, place.acknowledged) == ([], [1])
 
 
 def test_job_is_sent_again_when_the_link_breaks(place):

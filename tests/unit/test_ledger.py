@@ -632,7 +632,7 @@ def test_who_is_not_waited_for_three_times_is_put_aside(books: Books) -> None:
     for number in range(3):
         lease = books.hold(evil, number, number + 1)
         books.review_after(1000.0)
-        books.commit(books.ledger.leasing._copy(*copy_of(books, good, lease)))
+        books.commit(books.ledger.leasing.copy(*copy_of(books, good, lease)))
         books.ledger.assignment_returned(evil, lease.id)
     assert books.refused(evil)
     assert not books.refused(good)
@@ -1003,13 +1003,68 @@ def test_worker_that_comes_back_goes_on(books: Books) -> None:
     assert (again.stretch.open, again.job_end) == (lease.stretch.open, 2)
 
 
-def test_worker_that_comes_back_too_late_drops_its_work(books: Books) -> None:
-    """Somebody else has begun, or there is no such phase, or no such range."""
+def test_commit_that_a_worker_was_not_told_of_lies_behind_it(books: Books) -> None:
+    """The answer was lost with the link: it goes on from where the server is."""
+    books.submit(lines=10)
+    session = books.join()
+    lease = books.ask(session)
+    said = held(lease)
+    books.commit(lease, end=lease.stretch.front + 1)
+    end = lease.stretch.end
+    books.end(session)
+    again = books.ledger.held_again(books.join(), said, books.now)
+    assert again is not None
+    assert again.stretch.open == Range(1, end)
+
+
+def came_back(books: Books, *, more: int) -> tuple[Lease, Lease]:
+    """What another holds since, of so many more lines, and what the worker has again."""
     books.submit(lines=40)
     session = books.join()
-    said = held(books.ask(session))
+    said = held(books.hold(session, 0, 10))
     books.end(session)
-    books.ask(books.join("w2"))
+    other = books.hold(books.join("w2"), 0, 10 + more)
+    again = books.ledger.held_again(books.join(), said, books.now)
+    assert again is not None
+    assert again.stretch is other.stretch
+    return other, again
+
+
+@pytest.mark.parametrize("more", [0, 5, -5])
+def test_worker_that_comes_back_goes_on_beside_who_began_since(books: Books, more: int) -> None:
+    """It is further, and commits first; the other's job is void."""
+    other, again = came_back(books, more=more)
+    cancelled = Cancel(other.session.id, other.id, "a copy was faster")
+    assert books.commit(again, end=4) == [cancelled]
+    books.commit(again, end=10)
+    # What it never held is free, and nobody holds anything.
+    assert Range(10, 40) in again.progress.untouched
+    assert books.ledger.leases == {}
+    books.ledger.check()
+
+
+def test_worker_that_comes_back_may_be_overtaken(books: Books) -> None:
+    """Whoever commits first has won."""
+    other, again = came_back(books, more=0)
+    assert books.commit(other, end=4) == [Cancel(again.session.id, again.id, "a copy was faster")]
+    books.ledger.check()
+
+
+def test_nobody_holds_the_same_twice(books: Books) -> None:
+    """Whatever a worker says, and however many come back."""
+    _, again = came_back(books, more=0)
+    said = held(again)
+    assert books.ledger.held_again(again.session.id, said, books.now) is None
+    assert books.ledger.held_again(books.join("w3"), said, books.now) is None
+
+
+def test_worker_that_comes_back_too_late_drops_its_work(books: Books) -> None:
+    """Somebody else has begun before it, or there is no such phase, or no such range."""
+    books.submit(lines=40)
+    session = books.join()
+    said = held(books.hold(session, 2, 30))
+    books.end(session)
+    books.hold(books.join("w2"), 0, 30)
     back = books.join()
     claims = [
         said,

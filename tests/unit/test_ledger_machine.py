@@ -246,7 +246,8 @@ class LedgerMachine(RuleBasedStateMachine):
         said = self.remembered[which % len(self.remembered)]
         lease = self.ledger.held_again(session.id, said, self.now)
         if lease is not None:
-            assert not set(range(said.front, said.end)) & self.counted[said.request]
+            assert said.front <= lease.stretch.front < said.end <= lease.stretch.end
+            assert not set(range(lease.stretch.front, said.end)) & self.counted[said.request]
 
     @precondition(lambda self: self.leases)
     @rule(pick=picks, span=spans, taken=st.integers(0, 3))
