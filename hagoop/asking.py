@@ -49,7 +49,7 @@ def retry_seconds(failures: int, chance: Callable[[], float] = random) -> float:
     longer the pauses are: or they would come back as one.
     """
     seconds = FIRST_RETRY_SECONDS * RETRY_FACTOR ** min(failures, MOST_TRIES_COUNTED)
-    return min(seconds, MOST_RETRY_SECONDS) * (0.5 + chance())
+    return min(seconds, MOST_RETRY_SECONDS / 1.5) * (0.5 + chance())
 
 
 @define(eq=False)

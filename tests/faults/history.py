@@ -74,6 +74,8 @@ class Part:
 
 Phase = tuple[str, int, int]
 """Name, round and step."""
+FIRST = ("map", 0, 0)
+"""The phase whose positions are the lines of the input."""
 
 
 @frozen
@@ -86,6 +88,11 @@ class Request:
     def of(self, kind: str) -> list[Fact]:
         """Its facts of a kind."""
         return [each for each in self.facts if each.kind == kind]
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it was written down."""
+        return bool(self.of("submitted"))
 
     @property
     def is_partial(self) -> bool:
@@ -105,7 +112,8 @@ class Request:
             if each.kind in ("committed", "bad"):
                 phase = each.body["phase"], each.body["round"], each.body.get("step", 0)
                 found.setdefault(phase, []).append(part_of(each))
-        return found
+        # Of one that is done there was a map, even if nothing of it is known.
+        return {**({FIRST: []} if self.ends == ["done"] else {}), **found}
 
     def left_out(self, phase: Phase) -> list[tuple[int, int]]:
         """Ranges of a phase that were left out on purpose: of the first map, once it was closed."""
@@ -116,7 +124,7 @@ class Request:
 
     def is_over(self, phase: Phase) -> bool:
         """Whether a phase has ended: something followed."""
-        last = max(each.fact for each in self.phases[phase])
+        last = max((each.fact for each in self.phases[phase]), default=0)
         follows = any(each.id > last for each in self.of("phase"))
         return follows or self.ends == ["done"]
 

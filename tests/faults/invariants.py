@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from history import ENDS, Fact, Part, Request, kept_facts, read_history, requests_of
+from history import ENDS, FIRST, Fact, Part, Request, kept_facts, read_history, requests_of
 from story import Story, Told, read_story
 
 MOST_SHOWN = 5
@@ -30,8 +30,6 @@ FILE_BYTES = 1 << 20
 MOST_COUNTED = 16 << 20
 """How large a file may be whose lines are counted."""
 PACKED = (".gz", ".bz2", ".zst")
-FIRST = ("map", 0, 0)
-"""The phase whose positions are the lines of the input."""
 LINE = re.compile(rb"hagoop1:[^\s/]+/[\w-]{43}\.[a-z0-9]{2,16}\.(?!x{43})[\w-]{43}")
 SUCCESS = "_SUCCESS"
 
@@ -82,8 +80,9 @@ def same_key(requests: dict[str, Request]) -> Iterator[str]:
             yield f"the submit {key} became {count} requests"
 
 
-def untrue(told: Told, requests: dict[str, Request]) -> Iterator[str]:
+def untrue(told: Told, found: dict[str, Request]) -> Iterator[str]:
     """What a client was told and the journal does not know."""
+    requests = {name: each for name, each in found.items() if each.is_known}
     if told.words[0] == "run" and told.request and told.request not in requests:
         yield f"{told.request} was acknowledged, and the journal does not know it"
     for name, state in told.seen:

@@ -9,7 +9,7 @@ from attrs import frozen
 LIARS = "nobody looks for workers that lie yet"
 SANDBOX = "programs are held together, not locked in: there is no sandbox yet"
 OPEN = frozenset(
-    "S1 S3 S4 S7 S11 N2 N3 N4 N5 N6 N7 N8 N9 W9 D2 D5".split()
+    "S1 S3 S4 S7 S11 D2 D5".split()
 )
 """Rows that nobody has written a test for yet."""
 
@@ -96,15 +96,43 @@ SERVER = {
 }
 
 NETWORK = {
-    "N1": row("half-open peer", "chaos/test_links: all_find_out_that_a_link_is_dead"),
-    "N2": row("loss in one direction"),
-    "N3": row("reset in the middle of a result"),
-    "N4": row("a part of all packets lost"),
-    "N5": row("a link of 56 kbit/s"),
-    "N6": row("delay, jitter, a byte at a time, boxes run together"),
-    "N7": row("partition and heal"),
-    "N8": row("server not there at the start, or at another address"),
-    "N9": row("500 workers that reconnect at once"),
+    "N1": row(
+        "half-open peer",
+        """faults/test_proxied: mute_link
+        faults/test_namespaces: link_that_breaks_in_the_middle
+        chaos/test_links: all_find_out_that_a_link_is_dead""",
+    ),
+    "N2": row(
+        "loss in one direction",
+        """faults/test_proxied: mute_link
+        faults/test_namespaces: link_that_breaks_in_the_middle packets_that_get_lost""",
+    ),
+    "N3": row(
+        "reset in the middle of a result",
+        """faults/test_proxied: reset_in_the_middle_of_bytes reset_of_all_links
+        faults/test_not_told: run_that_is_not_told worker_that_is_not_told failure_that_is_not_told
+        input_that_travels_is_sent_again answer_that_breaks_off_is_resumed
+        faults/test_outlive: work_goes_on_without_the_link
+        faults/test_namespaces: link_that_breaks_in_the_middle""",
+    ),
+    "N4": row("a part of all packets lost", "faults/test_namespaces: packets_that_get_lost"),
+    "N5": row("a link of 56 kbit/s", "faults/test_proxied: slow_link_loses_nobody"),
+    "N6": row(
+        "delay, jitter, a byte at a time, boxes run together",
+        """faults/test_proxied: weather_changes_no_answer
+        two_seconds_on_the_way_change_no_answer""",
+    ),
+    "N7": row(
+        "partition and heal",
+        """faults/test_proxied: partition_and_heal
+        faults/test_namespaces: partition_and_heal""",
+    ),
+    "N8": row(
+        "server not there at the start, or at another address",
+        """faults/test_server_away: worker_knocks_softly server_that_comes_back_elsewhere
+        unit/test_worker_asking: pauses_grow_and_are_spread""",
+    ),
+    "N9": row("500 workers that reconnect at once", "faults/test_server_away: herd"),
     "N10": row(
         "a thousand connections that never join",
         """integration/test_door: thousand_connections_that_never_finish
@@ -118,7 +146,8 @@ NETWORK = {
     ),
     "N12": row(
         "a box without an end",
-        """unit/test_hostile: endless_box_ends_at_the_cap
+        """faults/test_plain_strangers: endless_boxes_are_cut_off
+        unit/test_hostile: endless_box_ends_at_the_cap
         unit/test_links: box_with_too_many_keys_is_dropped box_without_an_end_is_dropped""",
     ),
     "N13": row(
@@ -134,20 +163,24 @@ WORKERS = {
         """integration/test_survives: killed_worker_costs_nothing_but_time killed_worker_comes_back
         worker_that_leaves_sees_its_job_through worker_that_cannot_end_its_job_in_time_ends_it
         integration/test_unruly: dying_workers_stay_away flaky_workers_come_back_as_themselves
-        chaos/test_churn: every_answer_is_right_while_workers_die""",
+        chaos/test_churn: every_answer_is_right_while_workers_die
+        faults/test_workers: worker_that_dies_all_the_time""",
     ),
     "W2": row(
         "stopped past its lease, then going on",
-        "unit/test_sessions: late_commit_changes_nothing",
+        """faults/test_workers: worker_that_wakes_up_late worker_that_wakes_up_after_its_session
+        unit/test_sessions: late_commit_changes_nothing""",
     ),
     "W3": row(
         "mute: connected, and never answers",
-        """integration/test_unruly: workers_that_never_end_are_not_waited_for
+        """faults/test_workers: mute_double_holds_nobody_up
+        integration/test_unruly: workers_that_never_end_are_not_waited_for
         unit/test_sessions: silent_worker_is_dropped""",
     ),
     "W4": row(
         "results twice, late, or of what it never had",
-        """unit/test_sessions: late_commit_changes_nothing nobody_gives_back_what_another_holds
+        """faults/test_workers: commits_of_a_double
+        unit/test_sessions: late_commit_changes_nothing nobody_gives_back_what_another_holds
         commit_of_bytes_that_have_not_arrived_is_refused""",
     ),
     "W5": row("lies", skipped=LIARS),
@@ -160,6 +193,7 @@ WORKERS = {
     "W7": row(
         "full disk, no /tmp",
         """integration/test_bad_input: full_disk_of_a_worker
+        faults/test_workers: worker_without_a_folder_for_temporary_files
         unit/test_delivery: disk_that_cannot_be_written_makes_the_worker_unfit""",
         "that no sandbox is found: there is none yet",
     ),
@@ -167,7 +201,7 @@ WORKERS = {
         "a hundred that die with 75 % each tenth of a second",
         "chaos/test_large_fleets: hundred_dying_workers_then_a_good_one",
     ),
-    "W9": row("a laptop that sleeps for an hour"),
+    "W9": row("a laptop that sleeps for an hour", "faults/test_workers: laptop_that_sleeps_for_an_hour"),
     "W10": row(
         "an old version",
         """integration/test_door: old_worker_is_told_to_update
@@ -233,7 +267,11 @@ DATA = {
         request_outlives_a_client_killed_after_the_acknowledgement
         client_killed_while_it_follows_loses_nothing""",
     ),
-    "D7": row("the same submit twice", "unit/test_sessions: same_key_twice_is_one_request"),
+    "D7": row(
+        "the same submit twice",
+        """faults/test_not_told: run_that_is_not_told wait_and_what_follows
+        unit/test_sessions: same_key_twice_is_one_request""",
+    ),
     "D8": row(
         "packed to fill disks, damaged",
         """unit/test_unpacking: file_that_was_made_to_fill_disks_is_refused damaged_file_is_named

@@ -9,7 +9,7 @@ from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
-from hagoop.asking import ROUND_TRIP_SECONDS, AskAhead, FirstThatAnswers
+from hagoop.asking import ROUND_TRIP_SECONDS, AskAhead, FirstThatAnswers, retry_seconds
 
 
 @define(eq=False)
@@ -137,3 +137,16 @@ def test_job_that_is_nearly_done_has_its_next_asked_for_at_once(asking):
     asking.ahead.ask_in(ROUND_TRIP_SECONDS / 2)
     asking.clock.advance(0)
     assert len(asking.asked) == 1
+
+
+# Trying again
+
+
+def test_pauses_grow_and_are_spread() -> None:
+    """Up to half a minute; of many that wait none waits for as long as another."""
+    shortest = [retry_seconds(failures, lambda: 0.0) for failures in (1, 2, 5, 10, 1_000_000)]
+    assert shortest == sorted(shortest)
+    assert (shortest[0], shortest[-1]) == (0.375, 10.0)
+    assert retry_seconds(1, lambda: 1.0) == 1.125
+    assert retry_seconds(1_000_000, lambda: 1.0) == 30.0
+    assert len({retry_seconds(3) for _ in range(10)}) == 10
