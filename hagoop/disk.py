@@ -31,7 +31,7 @@ def lock_state(folder: Path) -> StateLock:
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _check_owner(folder)
+        check_owner(folder)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as problem:
         raise StateError(
@@ -46,7 +46,11 @@ def lock_state(folder: Path) -> StateLock:
     return StateLock(descriptor)
 
 
-def _check_owner(folder: Path) -> None:
+def check_owner(folder: Path) -> None:
+    """See that a folder is this user's.
+
+    :raises StateError: it is another's.
+    """
     owner = folder.stat().st_uid
     if owner != os.geteuid():
         raise StateError(

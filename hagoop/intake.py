@@ -16,7 +16,7 @@ from hagoop.inputs import FileInputs
 from hagoop.interfaces import Arrived, IInputs, Syncable
 from hagoop.jobs import Found, Place, RequestId, Source, Submission
 from hagoop.number_inputs import NumberInputs
-from hagoop.source_files import SourceFile, files_in_place, files_of_bundle
+from hagoop.source_files import SourceFile, files_in_place, files_of_bundle, in_spool
 from hagoop.spool import FolderSpool
 from hagoop.unpacking import check_packing
 
@@ -187,6 +187,7 @@ class Intake:
         if "numbers" in fact:
             return NumberInputs.parse(str(fact["numbers"])), lambda: succeed(None)
         inputs = FileInputs.from_fact(fact, self.spool.new_texts())
+        inputs.files = [in_spool(each, self.spool.folder) for each in inputs.files]
         return inputs, lambda: inputs.build(self.reactor, grown)
 
 

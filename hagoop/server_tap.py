@@ -149,13 +149,16 @@ def _awake_reactor() -> IServerReactor:
 
 
 def main() -> None:
-    """The script ``hagoop-server``: the same as ``twistd hagoop-server``, and commands about secrets."""
+    """The script ``hagoop-server``: as ``twistd hagoop-server``, and commands about its state."""
     from twisted.scripts.twistd import run
 
+    from hagoop import backup_script
     from hagoop.door.script import COMMANDS
     from hagoop.door.script import main as about_secrets
 
     if sys.argv[1:2] and sys.argv[1] in COMMANDS:
         sys.exit(about_secrets(sys.argv[1:]))
+    if sys.argv[1:2] == [backup_script.COMMAND]:
+        sys.exit(backup_script.main(sys.argv[2:]))
     sys.argv = twistd_argv(Options.program, sys.argv[1:])
     run()

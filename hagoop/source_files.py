@@ -3,8 +3,9 @@
 import io
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from hagoop.disk import why
 from hagoop.errors import BadMessage, NoSuchInput
@@ -12,6 +13,8 @@ from hagoop.found import look
 from hagoop.jobs import Found
 
 FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+PLACE_PARTS = 3
+"""A bundle is at ``requests/RID/NAME`` of the spool."""
 
 
 @frozen
@@ -50,6 +53,16 @@ def files_of_bundle(found: Sequence[Found], path: str, base: int, size: int) -> 
         made.append(SourceFile(each.name, path, base, each.size))
         base += each.size
     return made
+
+
+def in_spool(file: SourceFile, spool: Path) -> SourceFile:
+    """The same where the spool is now: a copy may be elsewhere, users' own files stay where they are.
+
+    :param spool: its folder.
+    """
+    if file.mtime_ns is not None:
+        return file
+    return evolve(file, path=str(spool.joinpath(*Path(file.path).parts[-PLACE_PARTS:])))
 
 
 def opened(file: SourceFile) -> io.FileIO:

@@ -34,7 +34,7 @@ PURE = """
 LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
-        answer_file answers appending arriving asking awake bad_file beside channels check client
+        answer_file answers appending arriving asking awake backup bad_file beside channels check client
         combining comparing containers counting cutting delivery disk docket door families feeding found
         grants in_place incoming inputs intake journal lab launching leased_lines links lives_log
         memory_spool missing missing_file number_inputs originals outside owner partials phases
@@ -44,8 +44,9 @@ LAYERS = {
         unpacking verdicts web workbench worker
     """,
     "composition": """
-        check_options check_script common_options demo following local order_options request_options
-        request_script run_options server_tap simulate simulate_options step_options worker_tap
+        backup_script check_options check_script common_options demo following local order_options
+        request_options request_script run_options server_tap simulate simulate_options step_options
+        worker_tap
     """,
 }
 """From the bottom, above the pure files; within a layer there are no cycles.

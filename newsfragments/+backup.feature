@@ -1,0 +1,1 @@
+``hagoop-server backup DIR`` copies the state of a running server, whole or not at all; started from the copy on another machine, requests go on, and workers and clients that know both addresses find it.
