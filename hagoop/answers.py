@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from hagoop.interfaces import ISpool
 from hagoop.jobs import Output, Place
 from hagoop.ranges import Range
+from hagoop.sound import check_sound
 
 CHUNK_BYTES = 1 << 20
 InThread = Callable[..., "Deferred[None]"]
@@ -21,12 +22,14 @@ class Answer:
     """Grows by parts that arrive in any order; ``closed`` when no more will come.
 
     :ivar parts: the places of all parts from the first position on, without a gap.
+    :ivar digests: of each of them.
     :ivar size: their bytes.
     """
 
     spool: ISpool
     in_thread: InThread
     parts: list[Place] = field(factory=list)
+    digests: list[str] = field(factory=list)
     size: int = 0
     closed: bool = False
     failed: bool = False
@@ -44,6 +47,7 @@ class Answer:
             self._front = part.end
             if part.place is not None:
                 self.parts.append(part.place)
+                self.digests.append(part.digest)
                 self.size += part.place.size
         self._wake()
 
@@ -72,17 +76,26 @@ class Answer:
         return len(self.parts), offset
 
     async def digest(self) -> str:
-        """SHA-256 of all parts known now, in hex; each byte is read once, however often one asks."""
+        """SHA-256 of all parts known now, in hex; each byte is read once, however often one asks.
+
+        :raises Damaged: a part is not what a worker has sent any more.
+        """
         while self._digested < len(self.parts):
-            place = self.parts[self._digested]
+            number = self._digested
             self._digested += 1
-            await self.in_thread(self._digest_part, place)
+            await self.in_thread(self._digest_part, number)
         return self._digest.hexdigest()
 
-    def _digest_part(self, place: Place) -> None:
-        with self.spool.open(place) as file:
-            while chunk := file.read(CHUNK_BYTES):
-                self._digest.update(chunk)
+    def _digest_part(self, number: int) -> None:
+        with self.spool.open(self.parts[number]) as file:
+            check_sound(file, self.parts[number], self.digests[number], self._digest.update)
+
+    def check_part(self, number: int, file: BinaryIO) -> None:
+        """Read a part through, and see that it is as it was.  Blocks.
+
+        :raises Damaged: it is not.
+        """
+        check_sound(file, self.parts[number], self.digests[number])
 
     def _forget_reader(self, reader: "Deferred[None]") -> None:
         self._readers.remove(reader)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from attrs import define, field
 
-from hagoop.disk import is_full, why
+from hagoop.disk import is_full, is_passing, why
 from hagoop.errors import LimitExceeded, SpoolFull, StateError, TransferFailed
 
 if TYPE_CHECKING:
@@ -213,10 +213,12 @@ def write_whole(file: io.FileIO, data: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def unwritten(problem: OSError) -> SpoolFull | StateError:
+def unwritten(problem: OSError) -> SpoolFull | StateError | TransferFailed:
     """What a failed write means: no room, which passes, or a disk that cannot be trusted."""
     if is_full(problem):
         return SpoolFull(FULL)
+    if is_passing(problem):
+        return TransferFailed(f"The spool cannot be written now ({why(problem)}); try again")
     return StateError(f"The spool could not be written ({why(problem)}); see to the disk, then restart")
 
 

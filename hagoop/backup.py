@@ -19,16 +19,14 @@ from hagoop.arriving import write_whole
 from hagoop.disk import check_owner, sync_folder, why
 from hagoop.docket import gone_stream
 from hagoop.errors import StateError
-from hagoop.jobs import Place, RequestId
+from hagoop.jobs import LEAP, Place, RequestId
 from hagoop.lives_log import LIVES_NAME
 from hagoop.recovery import Story, read_stories
-from hagoop.rows import SqliteStore, Write, copy_rows, epoch_of
+from hagoop.rows import SqliteStore, Write
+from hagoop.snapshot import copy_rows, epoch_of
 
 JOURNAL_NAME, SPOOL_NAME, DOOR_NAME = "journal.sqlite", "spool", "door"
 LOGS = (LIVES_NAME, "audit.log")
-LEAP = 1_000_000
-"""How far numbers of requests and starts are ahead in the copy: the original goes on counting, and
-workers may hold what it gives after this moment, under numbers that must mean nothing else here."""
 TRIES = 100
 CHUNK_BYTES = 1 << 20
 

@@ -10,7 +10,7 @@ from twisted.protocols import amp
 
 from hagoop import errors, jobs, wire
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MOST_SLOTS = 4096
 T = TypeVar("T")
 
@@ -32,6 +32,7 @@ WIRE_ERRORS: dict[type[Exception], bytes] = {
         errors.NotAdmitted,
         errors.BadMessage,
         errors.LimitExceeded,
+        errors.Damaged,
         errors.TransferFailed,
         errors.StateError,
         # Last: AMP takes the first that fits, and these are the bases of the others.

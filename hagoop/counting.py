@@ -1,16 +1,19 @@
 """The lines of files, counted block by block."""
 
 import io
+import os
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 
 from attrs import evolve, frozen
 
-from hagoop.source_files import SourceFile, changed, opened
+from hagoop.bundles import Bundle, BundleCheck
+from hagoop.checked import BLOCK_BYTES
+from hagoop.source_files import SourceFile, changed, check, opened
 from hagoop.texts import TextFile
 from hagoop.unpacking import packing_of, unpacked
 
-BLOCK_BYTES = 256 << 10
 FIRST_BATCH_BYTES = 1 << 20
 """Told at once, so that work can begin; each batch after it may be twice as large."""
 BATCH_BYTES = 64 << 20
@@ -37,6 +40,7 @@ class Block:
     :param newlines: all newlines of the file up to the block's end.
     :param lines: all lines of the file, if this is its last block.
     :param unpacked: of a packed file.
+    :param checksum: of the block, if it is one of the spool's.
     """
 
     file: int
@@ -44,6 +48,7 @@ class Block:
     newlines: int
     lines: int | None
     unpacked: Unpacked | None = None
+    checksum: int | None = None
 
     @property
     def taken(self) -> int:
@@ -51,18 +56,24 @@ class Block:
         return self.size if self.unpacked is None else self.unpacked.taken
 
 
-def count_blocks(files: Sequence[SourceFile], texts: TextFile | None = None) -> Iterator[Block]:
+def count_blocks(
+    files: Sequence[SourceFile], texts: TextFile | None = None, bundles: Sequence[Bundle] = ()
+) -> Iterator[Block]:
     """All blocks of all files in order; packed files are unpacked on the way.  Blocks.
 
     :param texts: takes what is unpacked; without it packed files are read as they are.
     :raises NoSuchInput: a file is not what was submitted, or is damaged.
     :raises SpoolFull: there is no room for a text.
     """
+    bundle = BundleCheck(bundles)
     for number, file in enumerate(files):
+        bundle.begin(file)
         if texts is not None and packing_of(file.name):
+            bundle.take_whole(file)
+            bundle.end(file)
             yield from _count_packed(number, file, texts)
         else:
-            yield from _count_file(number, file)
+            yield from _count_file(number, file, bundle)
 
 
 def _count_packed(number: int, file: SourceFile, texts: TextFile) -> Iterator[Block]:
@@ -72,25 +83,31 @@ def _count_packed(number: int, file: SourceFile, texts: TextFile) -> Iterator[Bl
         texts.append(file.name, data)
         text = evolve(text, size=text.size + len(data))
         newlines += data.count(b"\n")
-        yield Block(number, len(data), newlines, None, Unpacked(read - taken, text))
+        yield Block(number, len(data), newlines, None, Unpacked(read - taken, text), zlib.crc32(data))
         taken, last = read, data[-1:]
     rest = Unpacked(file.size - taken, text)
     yield Block(number, 0, newlines, newlines + (last != b"\n"), rest)
 
 
-def _count_file(number: int, file: SourceFile) -> Iterator[Block]:
+def _count_file(number: int, file: SourceFile, bundle: BundleCheck) -> Iterator[Block]:
+    kept = file.mtime_ns is None
     with opened(file) as source:
         if not file.size:
+            bundle.end(file)
             yield Block(number, 0, 0, 0)
         buffer = bytearray(min(BLOCK_BYTES, file.size))
         newlines = 0
         for start in range(0, file.size, BLOCK_BYTES):
             view = memoryview(buffer)[: file.size - start]
             _fill(source, view, file)
+            check(file, os.fstat(source.fileno()))
+            bundle.take(view)
             newlines += buffer.count(b"\n", 0, len(view))
             last = start + len(view) == file.size
+            if last:
+                bundle.end(file)
             lines = newlines + (view[-1] != ord("\n")) if last else None
-            yield Block(number, len(view), newlines, lines)
+            yield Block(number, len(view), newlines, lines, checksum=zlib.crc32(view) if kept else None)
 
 
 def _fill(source: io.FileIO, view: memoryview, file: SourceFile) -> None:

@@ -4,11 +4,15 @@ import errno
 import fcntl
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from attrs import define
 
 from hagoop.errors import StateError
+
+PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
+PATIENT_SECONDS, PAUSE_SECONDS = 10.0, 0.05
 
 
 @define(eq=False)
@@ -46,6 +50,16 @@ def lock_state(folder: Path) -> StateLock:
     return StateLock(descriptor)
 
 
+def refuse_other(folder: Path, mark: str, owner: str) -> None:
+    """See that a folder is not another program's.
+
+    :param mark: a file that all of its folders have.
+    :raises StateError: it is.
+    """
+    if (folder / mark).exists():
+        raise StateError(f"'{folder}' is {owner}'s state folder; choose another --state")
+
+
 def check_owner(folder: Path) -> None:
     """See that a folder is this user's.
 
@@ -74,13 +88,30 @@ def _take(descriptor: int, folder: Path) -> None:
 def sync_folder(folder: Path) -> None:
     """Put a folder's names on disk; one that is gone has none."""
     try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        descriptor = _open_patiently(folder)
     except FileNotFoundError:
         return
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _open_patiently(folder: Path) -> int:
+    """Open a folder; for want of descriptors nothing has failed yet that could not be tried again."""
+    until = time.monotonic() + PATIENT_SECONDS
+    while True:
+        try:
+            return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as problem:
+            if not is_passing(problem) or time.monotonic() > until:
+                raise
+        time.sleep(PAUSE_SECONDS)
+
+
+def is_passing(problem: BaseException | None) -> bool:
+    """Whether the system had something too little for a moment, which says nothing of the file."""
+    return isinstance(problem, OSError) and problem.errno in PASSING
 
 
 def is_full(problem: BaseException) -> bool:

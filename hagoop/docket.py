@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -12,9 +12,10 @@ from twisted.python.failure import Failure as TwistedFailure
 
 from hagoop import wire
 from hagoop.answers import Answer, InThread
-from hagoop.errors import RequestError, SpoolFull, UnknownRequest
+from hagoop.errors import Damaged, HaGoopError, RequestError, SpoolFull, UnknownRequest
 from hagoop.interfaces import IInputs, IJournal, ISpool, Syncable
 from hagoop.jobs import (
+    LEAP,
     BadLine,
     Cover,
     Finished,
@@ -41,6 +42,8 @@ from hagoop.taken import Taken
 log = Logger()
 RETRY_SECONDS = 1.0
 """How soon a write is tried again that found the disk full."""
+CUTS = 1000
+"""After a start from a backup things are cut under numbers that are higher by so many."""
 Fact = dict[str, object]
 
 
@@ -68,6 +71,8 @@ class Docket:
     :ivar enact: carries out what the ledger decides.
     :ivar wall: seconds since 1970, for ages that outlive this process.
     :ivar owners: whose each request is: the id of a client's secret, empty where none was asked for.
+    :ivar damaged: what to say of answers that are not what they were.
+    :ivar unreadable: told what a request needs and the spool has lost; by default the request fails.
     """
 
     ledger: Ledger
@@ -84,6 +89,8 @@ class Docket:
     ended_facts: dict[RequestId, tuple[str, int]] = field(factory=dict)
     owners: dict[RequestId, str] = field(factory=dict)
     keys: SubmitKeys = field(factory=SubmitKeys)
+    damaged: dict[RequestId, str] = field(factory=dict)
+    unreadable: Callable[[RequestId, HaGoopError], None] = field(init=False)
     _walls: dict[RequestId, float] = field(factory=dict)
     _ended_walls: dict[RequestId, float] = field(factory=dict)
     _waiting: dict[RequestId, list["Deferred[None]"]] = field(factory=dict)
@@ -91,6 +98,9 @@ class Docket:
     _counting: dict[RequestId, "Deferred[None]"] = field(factory=dict)
     _number: int = 0
     _gone: list[RequestId] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.unreadable = lambda request, problem: self.fail(request, str(problem))
 
     # Submitting
 
@@ -143,6 +153,7 @@ class Docket:
         inputs, self._counts[request] = self.inputs.open(files, lambda: self._grown(request))
         answer = Answer(self.spool, self.in_thread)
         data = RequestData(request, submission, inputs, self.spool, answer, self.most_runs)
+        data.least_cut = self.ledger.epoch // LEAP * CUTS
         self.data[request] = data
 
     async def take_up(self, key: Named, taken: Taken) -> RequestId:
@@ -199,6 +210,8 @@ class Docket:
             return
         if isinstance(error, RequestError):
             self.fail(request, str(error))
+        elif isinstance(error, Damaged):
+            self.unreadable(request, error)
         else:
             log.error("counting lines of {request}: {error!r}", request=request, error=error)
             self.fail(request, f"the input cannot be read: {error}")
@@ -305,6 +318,7 @@ class Docket:
         fact: Fact = {
             "phase": following.phase,
             "round": data.round,
+            "cut": data.cut,
             "step": data.step,
             "wanted": data.wanted,
             "runs": wire.to_plain(following.reads),
@@ -357,7 +371,41 @@ class Docket:
     async def _finish(self, request: RequestId) -> None:
         answer = self.data[request].answer
         digest = await answer.digest()
+        if self.data[request].answer is not answer:
+            return  # It was set back.
         await self.end(request, State.DONE, "", digest, answer.size)
+
+    # What is lost
+
+    def answer_damaged(self, request: RequestId, problem: str) -> None:
+        """The answer of a request that has ended is not what it was."""
+        log.error("the answer of {request}: {problem}", request=request, problem=problem)
+        self.damaged[request] = (
+            f"the answer of {request} was damaged on the server's disk; submit the request again"
+        )
+
+    async def end_partials(self, request: RequestId, message: str) -> None:
+        """End those that read what is on a request's shelves."""
+        for each in list(self.ledger.requests.values()):
+            if each.partial_of == request:
+                await self.end(each.id, State.FAILED, message)
+
+    def set_back(self, request: RequestId) -> Request:
+        """Let go of all that a request has come to, until it is restored; its new account."""
+        data = self.data[request]
+        self.enact(self.ledger.request_set_back(request))
+        self._stop_counting(request)
+        # What is still on its way into the old one is not written down any more.
+        self.data[request] = evolve(data, answer=Answer(self.spool, self.in_thread))
+        # Clients come back, and find the new one.
+        data.answer.close(failed=True)
+        data.close_inputs()
+        self.forgotten_by_workers(request)
+        return self.ledger.requests[request]
+
+    async def record_lost(self, request: RequestId, fact: Fact) -> None:
+        """Put on disk what was lost of a request that is set back."""
+        await self._record(request, "lost", fact, (), lambda: request in self.data)
 
     def fail(self, request: RequestId, message: str) -> None:
         """End a request without an answer."""
@@ -452,6 +500,7 @@ class Docket:
         self.owners.pop(request)
         self._counts.pop(request, None)
         self.ended_facts.pop(request, None)
+        self.damaged.pop(request, None)
         self._ended_walls.pop(request, None)
         if int(request[1:]) == self._number:
             await self._keep_number(request)

@@ -177,6 +177,12 @@ class TransferFailed(HaGoopError):
     code = "TRANSFER_FAILED"
 
 
+class Damaged(TransferFailed):
+    """Bytes that the server kept are gone, or are not those that it kept."""
+
+    code = "DAMAGED"
+
+
 class StateError(HaGoopError):
     """A state folder cannot be used: locked, damaged, newer or not writable."""
 

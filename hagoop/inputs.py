@@ -5,7 +5,6 @@ A line is found by bisecting that and one block.
 """
 
 import io
-import os
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
@@ -17,8 +16,9 @@ from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
-from hagoop.arriving import window
-from hagoop.counting import BLOCK_BYTES, Block, batched, count_blocks
+from hagoop.bundles import Bundle
+from hagoop.checked import BLOCK_BYTES, open_part, read_block
+from hagoop.counting import Block, batched, count_blocks
 from hagoop.interfaces import IInputs
 from hagoop.jobs import Found, Piece
 from hagoop.source_files import SourceFile, changed, check, found_again, opened, stat_of
@@ -36,6 +36,7 @@ InThread = Callable[[Callable[[], Batch]], "Deferred[Batch]"]
 class FileInputs:
     """Inputs that are files; none of their lines is known before ``build``.
 
+    :ivar bundles: those of the uploads among them.
     :ivar texts: takes the text of packed files; without it they are read as they are.
     :ivar lines: known so far.
     :ivar breaks: the first line of each file that has one.
@@ -43,12 +44,15 @@ class FileInputs:
 
     files: Sequence[SourceFile]
     texts: TextFile | None = None
+    bundles: Sequence[Bundle] = ()
     lines: int = field(default=0, init=False)
     breaks: list[int] = field(factory=list, init=False)
     _order: list[int] = field(factory=list, init=False)
     """Which file each of ``breaks`` belongs to."""
     _newlines: "dict[int, array[int]]" = field(factory=dict, init=False)
     """Per file the newlines up to each block's end."""
+    _sums: "dict[int, array[int]]" = field(factory=dict, init=False)
+    """Per file of the spool the checksum of each block."""
     _unpacked: dict[int, SourceFile] = field(factory=dict, init=False)
     """Where the texts of packed files are."""
     _first: int = field(default=0, init=False)
@@ -109,7 +113,7 @@ class FileInputs:
     async def _build(
         self, in_thread: InThread, grown: Callable[[], None], stopped: Callable[[], bool]
     ) -> None:
-        batches = batched(count_blocks(self.files, self.texts))
+        batches = batched(count_blocks(self.files, self.texts, self.bundles))
         # A cancel may come out of ``grown`` itself, where a coroutine would not notice it.
         while not stopped():
             batch = await in_thread(lambda: next(batches, None))
@@ -126,6 +130,8 @@ class FileInputs:
             self._order.append(block.file)
         if block.size:
             self._newlines.setdefault(block.file, array("Q")).append(block.newlines)
+        if block.checksum is not None and block.size:
+            self._sums.setdefault(block.file, array("L")).append(block.checksum)
         if block.unpacked is not None:
             self._unpacked[block.file] = block.unpacked.text
         self.lines = self._first + lines
@@ -173,19 +179,30 @@ class FileInputs:
             newlines = self._newlines[number]
             block = bisect_left(newlines, line)
             before = newlines[block - 1] if block else 0
-            edge = (number, line, _after_newline(self._text(number), block, line - before))
+            edge = (number, line, self._after_newline(number, block, line - before))
             self._edge = edge
         return edge[2]
 
+    def _after_newline(self, number: int, block: int, count: int) -> int:
+        """Byte of a file after the block's newline of this number, from 1."""
+        file = self._text(number)
+        with opened(file) as source:
+            data = read_block(file, source, block, self._sums.get(number))
+        found = find_newline(data, count)
+        if found is None:
+            raise changed(file)
+        return block * BLOCK_BYTES + found
+
     def open(self, piece: Piece) -> BinaryIO:
-        file = self._file(piece)
-        return window(opened(file), file.base + piece.offset, piece.length)
+        number = self._number(piece)
+        return open_part(self._text(number), self._sums.get(number), piece.offset, piece.length)
 
     def found(self, piece: Piece) -> Found | None:
-        return found_again(self._file(piece))
+        return found_again(self._text(self._number(piece)))
 
-    def _file(self, piece: Piece) -> SourceFile:
-        return self._text(self._order[bisect_right(self.breaks, piece.start) - 1])
+    def _number(self, piece: Piece) -> int:
+        """Of the file that holds a piece."""
+        return self._order[bisect_right(self.breaks, piece.start) - 1]
 
     def _text(self, number: int) -> SourceFile:
         """Where the text of a file is."""
@@ -238,17 +255,6 @@ class MemoryInputs:
 
 def _in_pool_of(reactor: IReactorThreads) -> InThread:
     return lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work)
-
-
-def _after_newline(file: SourceFile, block: int, count: int) -> int:
-    """Byte of the file after the block's newline of this number, from 1."""
-    start = block * BLOCK_BYTES
-    with opened(file) as source:
-        data = os.pread(source.fileno(), min(BLOCK_BYTES, file.size - start), file.base + start)
-    found = find_newline(data, count)
-    if found is None:
-        raise changed(file)
-    return start + found
 
 
 def find_newline(data: bytes, count: int) -> int | None:

@@ -9,6 +9,7 @@ from twisted.internet.interfaces import IReactorThreads
 
 from hagoop import wire
 from hagoop.answers import InThread
+from hagoop.bundles import Bundle
 from hagoop.errors import BadMessage, BadProgram, NoSuchInput, TransferFailed
 from hagoop.found import below_roots, decode_manifest, sees
 from hagoop.grants import Grants, UploadGrant
@@ -135,17 +136,19 @@ class Intake:
             return {"numbers": _only_numbers(sources), "bundles": []}
         files: list[SourceFile] = []
         bundles: list[Place] = []
+        digests: list[str] = []
         for source in sources:
             if source.kind == "upload":
-                found, place, sync = await self._keep_bundle(request, source.name)
+                found, place, digest, sync = await self._keep_bundle(request, source.name)
                 bundles.append(place)
+                digests.append(digest)
                 syncs.append(sync)
             else:
                 found = await self._survey(source)
             files += found
         for each in files:
             check_packing(each.name)
-        return {**FileInputs(files).to_fact(), "bundles": wire.to_plain(bundles)}
+        return {**FileInputs(files).to_fact(), "bundles": wire.to_plain(bundles), "digests": digests}
 
     def _keep_programs(self, submission: Submission, syncs: list[Syncable]) -> None:
         uploaded = {each.digest: name for name, each in self._uploads.items() if each is not None}
@@ -170,13 +173,14 @@ class Intake:
 
     async def _keep_bundle(
         self, request: RequestId, name: str
-    ) -> tuple[list[SourceFile], Place, Syncable]:
+    ) -> tuple[list[SourceFile], Place, str, Syncable]:
         """Files that were uploaded one after the other; the name is the manifest's and theirs."""
         manifest, _, bundle = name.partition(" ")
         found = await self._manifest(manifest)
-        place, sync = self.spool.keep(request, self._find(bundle))
+        arrived = self._find(bundle)
+        place, sync = self.spool.keep(request, arrived)
         path = str(self.spool.locate(place))
-        return files_of_bundle(found, path, place.offset, place.size), place, sync
+        return files_of_bundle(found, path, place.offset, place.size), place, arrived.digest, sync
 
     # After
 
@@ -188,7 +192,18 @@ class Intake:
             return NumberInputs.parse(str(fact["numbers"])), lambda: succeed(None)
         inputs = FileInputs.from_fact(fact, self.spool.new_texts())
         inputs.files = [in_spool(each, self.spool.folder) for each in inputs.files]
+        inputs.bundles = self._bundles(fact)
         return inputs, lambda: inputs.build(self.reactor, grown)
+
+
+    def _bundles(self, fact: dict[str, object]) -> list[Bundle]:
+        places = wire.from_plain(tuple[Place, ...], fact["bundles"])
+        # There were times without digests.
+        digests = wire.from_plain(tuple[str, ...], fact.get("digests", [""] * len(places)))
+        return [
+            Bundle(str(self.spool.locate(place)), place.offset, place.size, digest)
+            for place, digest in zip(places, digests, strict=True)
+        ]
 
 
 def _only_numbers(sources: Sequence[Source]) -> str:

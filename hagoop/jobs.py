@@ -20,6 +20,9 @@ WorkerId = NewType("WorkerId", str)
 SessionId = NewType("SessionId", int)
 AssignmentId = NewType("AssignmentId", str)
 """``EPOCH-NUMBER``; the epoch counts the starts of the server."""
+LEAP = 1_000_000
+"""How far epochs and numbers of requests are ahead where a backup goes on: the original goes on
+counting, and workers may hold what it gives since then, under numbers that mean nothing else there."""
 MOST_BAD_LINES = 100_000
 """The most lines that a request may pass over: the server keeps a record of each."""
 

@@ -204,6 +204,16 @@ class Ledger:
             self._forget(each)
         return [Cancel(each.session.id, each.id, "the request has ended") for each in held]
 
+    def request_set_back(self, request: RequestId) -> list[Decision]:
+        """What it had come to is lost in part: an account that knows nothing takes the place of its own.
+
+        Nobody is given work of it before it is restored.
+        """
+        old = self.requests[request]
+        decisions = self.request_ended(request, State.FAILED, "it was set back")
+        self.requests[request] = Request(request, old.submission, old.submitted)
+        return decisions
+
     def request_forgotten(self, request: RequestId) -> None:
         """It is gone with its answer."""
         del self.requests[request]

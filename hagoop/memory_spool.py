@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from hagoop.arriving import ArrivedBytes, Arriving, Quota, Room, as_quota
-from hagoop.errors import TransferFailed
+from hagoop.errors import Damaged, TransferFailed
 from hagoop.interfaces import Arrived, ISpool, Syncable
 from hagoop.jobs import Place, RequestId
 
@@ -65,7 +65,7 @@ class MemorySpool:
         for each in self._kept.values():
             if place.path in each:
                 return io.BytesIO(each[place.path][place.offset : place.offset + place.size])
-        raise TransferFailed(f"{place.path!r} is no place in the spool")
+        raise Damaged(f"{place.path!r} is no place in the spool")
 
     def size_of(self, request: RequestId) -> int:
         return sum(map(len, self._kept.get(request, {}).values()))

@@ -1,6 +1,7 @@
 """The data side of one request: its inputs, runs, cells and answer, and what follows each phase."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from attrs import define, field, frozen
@@ -8,7 +9,8 @@ from attrs import define, field, frozen
 from hagoop import wire
 from hagoop.answers import Answer
 from hagoop.cells import CELL_BYTES, Cells, cut_cells, one_cell
-from hagoop.errors import BadMessage, TransferFailed
+from hagoop.disk import is_passing
+from hagoop.errors import BadMessage, Damaged, TransferFailed
 from hagoop.frames import END_FRAME
 from hagoop.interfaces import Arrived, IInputs, ISpool
 from hagoop.jobs import (
@@ -32,6 +34,8 @@ from hagoop.step_inputs import StepInputs
 LEAST_CELLS = 256
 """Into how many cells a small output is cut, as far as its index allows."""
 NO_RUN = RunIndex((), 0)
+CUT_ROUNDS = 1 << 20
+"""More than there are steps, or rounds of merges."""
 
 
 @frozen
@@ -64,6 +68,9 @@ class RequestData:
     the shelf of runs, which is cleared when the request ends.
 
     :ivar round: how many rounds of merges have ended, in all steps.
+    :ivar cut: tells apart what was cut in different ways, for positions of merges and of keys mean
+        something only in the way that they were cut: more by one each time that runs were lost.
+    :ivar least_cut: of what is cut from now on; it is another after a start from a backup.
     :ivar wanted: the phase that the runs are merged for.
     :ivar step: the step that runs, from 0; ``program`` is its program.
     :ivar printed: what the step before has printed, as long as it is this one's input.
@@ -78,6 +85,8 @@ class RequestData:
     answer: Answer
     most_runs: int = MERGE_RUNS
     round: int = 0
+    cut: int = 0
+    least_cut: int = 0
     wanted: Phase = Phase.REDUCE
     runs: list[Run] = field(factory=list)
     groups: list[Range] = field(factory=list)
@@ -112,6 +121,10 @@ class RequestData:
         """Whether what a phase prints is sorted, to be merged; else it is the step's answer."""
         return phase is not self.program.last_phase
 
+    def round_of(self, phase: Phase) -> int:
+        """By which number a phase is told from others of its kind: what belongs to another is void."""
+        return round_of(phase, self.step, self.round, self.cut)
+
     def shelf(self, phase: Phase) -> RequestId:
         """Where outputs of a phase are kept and recorded."""
         return self.answer_shelf if self.is_answer(phase) else self.runs_shelf
@@ -134,6 +147,7 @@ class RequestData:
         """What follows when a phase has ended with these outputs; None: the answer is whole.  Blocks."""
         if self.is_answer(phase):
             return None
+        self.cut = max(self.cut, self.least_cut)
         if phase is Phase.MERGE:
             outputs = self._replace_merged(outputs)
             self.round += 1
@@ -168,7 +182,8 @@ class RequestData:
         """A step after the first, which reads what the one before has printed."""
         self.be_at(step)
         parts = [each.place for each in outputs if each.place is not None]
-        self.inputs = self.printed = StepInputs(f"answer of step {step}", parts, self.spool)
+        digests = [each.digest for each in outputs if each.place is not None]
+        self.inputs = self.printed = StepInputs(f"answer of step {step}", parts, self.spool, digests)
         return NextPhase(Phase.MAP, step, None, tuple(outputs))
 
     def proceed(self, runs: Sequence[Output]) -> NextPhase | None:
@@ -182,12 +197,12 @@ class RequestData:
         self.groups = merge_groups(sizes, self.most_runs)
         if self.groups:
             weights = [sum(sizes[group.start : group.end]) for group in self.groups]
-            return NextPhase(Phase.MERGE, self.round, _accumulate(weights), reads)
+            return NextPhase(Phase.MERGE, self.round_of(Phase.MERGE), _accumulate(weights), reads)
         # Small outputs are cut finely too: reducers may be slow.
         self.cells = self._cut(max(1, min(CELL_BYTES, sum(sizes) // LEAST_CELLS)))
         if not self.cells.bounds:
             return None
-        return NextPhase(self.wanted, self.step, self.cells.weights, reads)
+        return NextPhase(self.wanted, self.round_of(self.wanted), self.cells.weights, reads)
 
     def _cut(self, cell_bytes: int) -> Cells:
         if self.program.reduce_whole and self.wanted is Phase.REDUCE:
@@ -205,7 +220,7 @@ class RequestData:
         if place is None:
             return Run(output, NO_RUN)
         if place not in self._indexes:
-            with self.spool.open(place) as file:
+            with self.spool.open(place) as file, told_damaged(place):
                 self._indexes[place] = read_run_index(file, place.size)
         return Run(output, self._indexes[place])
 
@@ -254,8 +269,8 @@ class RequestData:
         yield wire.encode(files_of(self.inputs, assignment)) + b"\n"
 
     def _check_step(self, assignment: Assignment) -> None:
-        if assignment.phase is not Phase.MERGE and assignment.round != self.step:
-            raise TransferFailed(f"step {assignment.round + 1} of {self.id} is over")
+        if assignment.round != self.round_of(assignment.phase):
+            raise TransferFailed(f"{assignment.phase} {assignment.round} of {self.id} is over")
 
     def _slices(self, assignment: Assignment) -> Iterator[bytes]:
         if assignment.phase is Phase.MERGE:
@@ -271,10 +286,29 @@ class RequestData:
             yield from self._slice(run, bounds[0] or b"", bounds[-1])
 
     def _slice(self, run: Run, low: bytes, high: bytes | None) -> Iterator[bytes]:
-        if run.output.place is not None:
-            with self.spool.open(run.output.place) as file:
+        place = run.output.place
+        if place is not None:
+            with self.spool.open(place) as file, told_damaged(place):
                 yield from cut_slice(file, run.index, low, high, self._order)
         yield END_FRAME
+
+
+def round_of(phase: Phase, step: int, merges: int, cut: int) -> int:
+    """As ``RequestData`` has it, by how many rounds of merges have ended."""
+    if phase is Phase.MAP:
+        return step
+    return cut * CUT_ROUNDS + (merges if phase is Phase.MERGE else step)
+
+
+@contextmanager
+def told_damaged(place: Place) -> Iterator[None]:
+    """What was sound when it was kept, and is not now, was damaged since."""
+    try:
+        yield
+    except (BadMessage, OSError) as error:
+        if is_passing(error):
+            raise
+        raise Damaged(f"{place.path!r} of the spool is damaged: {error}") from error
 
 
 def _accumulate(weights: Sequence[int]) -> tuple[int, ...]:

@@ -3,7 +3,7 @@
 Leases are not facts: after a restart all that is not committed is open.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from attrs import define, field
@@ -13,7 +13,7 @@ from hagoop import wire
 from hagoop.docket import Docket
 from hagoop.jobs import BadLine, Counter, Cover, Missing, Output, Phase, Place, RequestId, State
 from hagoop.ledger import Ledger
-from hagoop.phases import RequestData
+from hagoop.phases import RequestData, round_of
 from hagoop.progress import Progress
 from hagoop.requests import Given
 
@@ -29,6 +29,8 @@ class Story:
     :ivar submitted: None when it is forgotten, and only its number is known.
     :ivar is_partial: whether it took its beginning from another: such do not outlive a restart.
     :ivar closed: what was left out of its first step's map, once that was closed.
+    :ivar losses: how often the spool has lost what the request needed.
+    :ivar cut: as ``RequestData`` has it; ``round`` likewise.
     """
 
     request: RequestId
@@ -40,6 +42,9 @@ class Story:
     commits: list[Fact] = field(factory=list)
     bad: list[Fact] = field(factory=list)
     warnings: list[str] = field(factory=list)
+    losses: int = 0
+    cut: int = 0
+    round: int = 0
 
     def add(self, kind: str, body: Fact) -> None:
         """One more fact."""
@@ -50,11 +55,32 @@ class Story:
         elif kind == "warned":
             self.warnings.append(body["told"])
         elif kind == "phase":
-            self.phase = body
+            # There were times without cuts.
+            self.phase, self.round, self.cut = body, body["round"], body.get("cut", 0)
+        elif kind == "lost":
+            self._lose(wire.from_plain(tuple[Place, ...], body["places"]))
         elif kind == "closed":
             self.closed = body
         elif kind == "ended":
             self.ended = body
+
+    def _lose(self, lost: Collection[Place]) -> None:
+        """Only what the first map gave is kept, as far as it was neither lost nor merged or dropped."""
+        there = {each.place for each in (self.reads if self.phase else self.outputs(Phase.MAP, 0))}
+        there -= set(lost)
+        first = [each for each in self.commits if each["phase"] == Phase.MAP and not _step(each)]
+        self.commits = [each for each in first if _place(each) is None or _place(each) in there]
+        self.bad = [each for each in self.bad if not _step(each)]
+        self.phase = None
+        self.losses += 1
+        self.cut += 1
+
+    def needed(self) -> list[Output]:
+        """What the running phase reads, and what it has given."""
+        if self.phase is None:
+            return self.outputs(Phase.MAP, 0)
+        phase = Phase(self.phase["phase"])
+        return [*self.reads, *self.outputs(phase, round_of(phase, self.step, self.round, self.cut))]
 
     def outputs(self, phase: Phase, round_: int) -> list[Output]:
         """What was committed in one phase; a line that was passed over printed nothing."""
@@ -140,10 +166,8 @@ def restore(docket: Docket, stories: Iterable[Story]) -> None:
 
 
 def _take_up_step(docket: Docket, data: RequestData, story: Story) -> None:
-    if story.phase is None:
-        return
-    data.round = story.phase["round"]
-    if story.step == 0:
+    data.round, data.cut = story.round, story.cut
+    if story.phase is None or story.step == 0:
         return
     if story.maps and story.ended is None:
         data.enter(story.step, story.reads)
@@ -180,7 +204,7 @@ def _restore_ended(docket: Docket, data: RequestData, story: Story) -> None:
     if story.ended is None:
         return
     last = data.program.last_phase
-    _restore_answer(data, last, story.outputs(last, data.step))
+    _restore_answer(data, last, story.outputs(last, data.round_of(last)))
     docket.ledger.request_ended(story.request, State(story.ended["state"]), story.ended["message"])
     docket.found_ended(story.request, story.ended)
 
@@ -221,6 +245,10 @@ def _restore_outputs(data: RequestData, progress: Progress, outputs: Iterable[Ou
 def _restore_answer(data: RequestData, phase: Phase, outputs: Iterable[Output]) -> None:
     for each in outputs if data.is_answer(phase) else ():
         data.answer.add(each)
+
+
+def _place(commit: Fact) -> Place | None:
+    return wire.from_plain(Output, commit["output"]).place
 
 
 def _step(fact: Fact) -> int:

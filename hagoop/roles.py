@@ -17,7 +17,7 @@ from hagoop.door.audit import Audit
 from hagoop.door.doors import Door, OpenDoor
 from hagoop.door.porch import Porch
 from hagoop.door.quotas import Quotas
-from hagoop.errors import BadMessage, TransferFailed, WorkerLost
+from hagoop.errors import BadMessage, Damaged, TransferFailed, WorkerLost
 from hagoop.grants import AnswerGrant, AssignmentGrant, Grants
 from hagoop.intake import Intake
 from hagoop.interfaces import Arrived, IWorker
@@ -318,6 +318,8 @@ class ClientRole:
     def answer(self, request: str) -> dict[str, object]:
         """What opens an answer."""
         account = self.account(request)
+        if account.id in self.desk.docket.damaged:
+            raise Damaged(self.desk.docket.damaged[account.id])
         word = self.desk.grants.give(AnswerGrant(account.id), self.owner)
         self._words.append(word)
         return {"grant": word}

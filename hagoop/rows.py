@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from hashlib import blake2b
 from pathlib import Path
-from urllib.parse import quote
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
@@ -175,32 +174,6 @@ class SqliteStore:
             except sqlite3.Error as problem:
                 # All facts are safe in the log beside the file; the next start reads them there.
                 log.warn("{path} was not tidied: {problem}", path=self.name, problem=problem)
-
-
-def copy_rows(source: Path, target: Path) -> None:
-    """Copy the rows of a journal as they are at one moment, whoever writes them meanwhile.  Blocks.
-
-    :raises StateError: they cannot be read.
-    """
-    with _explained(source), closing(_read_only(source)) as db, closing(_connect(target)) as copy:
-        # In one step, which sees one moment and keeps no writer waiting.
-        db.backup(copy, pages=-1)
-
-
-def epoch_of(path: Path) -> int:
-    """How often a journal has been opened, as it says itself.
-
-    :raises StateError: it cannot be read.
-    """
-    with _explained(path), closing(_read_only(path)) as db:
-        (epoch,) = db.execute("SELECT value FROM meta WHERE key = 'epoch'").fetchone()
-    return int(epoch)
-
-
-def _read_only(path: Path) -> sqlite3.Connection:
-    """Whoever only reads must not tidy up what a server has left: that is for its next start."""
-    name = f"file:{quote(str(path))}?mode=ro"
-    return sqlite3.connect(name, uri=True, isolation_level=None, timeout=30)
 
 
 def _mismatch(what: str, path: Path) -> StateError:

@@ -35,7 +35,7 @@ FOOTER_BYTES = 64 * 1024 * 1024
 
 _ENTRY = Struct("<QQHB")
 _TRAILER = Struct("<QII8s")
-_MAGIC = b"HAGOOP1\n"
+_MAGIC = b"HAGOOP2\n"
 _STRICT = 1
 # Deflate cannot do better, so an entry that claims more is a lie.
 _MOST_RATIO = 1032

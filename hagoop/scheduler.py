@@ -12,7 +12,7 @@ from twisted.python.failure import Failure as TwistedFailure
 from hagoop import policy
 from hagoop.comparing import EMPTY, Comparing
 from hagoop.docket import Docket
-from hagoop.errors import BadMessage, LimitExceeded, RequestError, WorkerLost
+from hagoop.errors import BadMessage, Damaged, HaGoopError, LimitExceeded, RequestError, WorkerLost
 from hagoop.interfaces import Arrived, IWorker
 from hagoop.jobs import (
     Assignment,
@@ -215,11 +215,11 @@ class Scheduler:
         waiting = self._asks[session].pop(0)
         try:
             leased = self._start_lease(lease)
-        except RequestError as error:
+        except HaGoopError as error:
             self.ledger.assignment_returned(session, lease.id)
             self._asks[session].insert(0, waiting)
             self.ledger.worker_asked(session, lease.session.heard)
-            self.docket.fail(lease.request.id, str(error))
+            self.docket.unreadable(lease.request.id, error)
             return
         waiting.callback(leased)
 
@@ -412,8 +412,8 @@ class Scheduler:
         request = decision.request
         try:
             line = bad_line(self.docket.data[request], decision.failure)
-        except RequestError as error:
-            self.docket.fail(request, str(error))
+        except (RequestError, Damaged) as error:
+            self.docket.unreadable(request, error)
             return
         log.info("{request}: {line} is passed over", request=request, line=line)
         setting = Deferred.fromCoroutine(self.docket.set_aside(decision, line))
@@ -427,6 +427,9 @@ class Scheduler:
         account = self.ledger.requests.get(request)
         if account is None or account.state in (State.CANCELLED, State.FAILED):
             # Its data went away while they were read.
+            return
+        if isinstance(reason.value, Damaged):
+            self.docket.unreadable(request, reason.value)
             return
         log.failure("request {request} cannot go on", reason, request=request)
         self.docket.fail(request, f"the server could not go on: {reason.getErrorMessage()}")

@@ -1,8 +1,10 @@
 """The server as a service: state folder, journal, spool, scheduler, command port and web port."""
 
 import secrets
+import signal
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import BinaryIO
 
@@ -10,6 +12,7 @@ from attrs import define, field
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
@@ -18,27 +21,30 @@ from twisted.python.failure import Failure
 
 from hagoop import wire
 from hagoop.answers import Answer
-from hagoop.disk import StateLock, lock_state
+from hagoop.disk import StateLock, lock_state, refuse_other
 from hagoop.docket import Docket
 from hagoop.door.audit import Audit
 from hagoop.door.book import Book
+from hagoop.door.crowd import raise_limit
 from hagoop.door.doors import Door, LockedDoor, OpenDoor
 from hagoop.door.doorway import Doorway, introduce, open_doorway, own_host
 from hagoop.door.porch import Porch
 from hagoop.experience import Record
 from hagoop.fleet import Fleet
-from hagoop.grants import Grants
+from hagoop.grants import Grant, Grants
 from hagoop.intake import Intake
 from hagoop.interfaces import IServerReactor
 from hagoop.jobs import Assignment, RequestId, State, WorkerId
 from hagoop.journal import SqliteJournal
 from hagoop.ledger import Ledger
 from hagoop.lives_log import LIVES_NAME, LivesLog
+from hagoop.mending import Mending
 from hagoop.options import ServerConfig, listening_host, listening_port
 from hagoop.recovery import read_stories, restore
 from hagoop.roles import Desk
 from hagoop.scheduler import Scheduler
 from hagoop.sessions import ServerFactory
+from hagoop.signals import Signals
 from hagoop.spool import FolderSpool
 from hagoop.survived import Survived
 from hagoop.web import ByteSite
@@ -62,6 +68,7 @@ class Source:
 
     docket: Docket
     spool: FolderSpool
+    mending: Mending
 
     @property
     def in_thread(self) -> "Callable[..., Deferred[None]]":
@@ -88,6 +95,10 @@ class Source:
     def answer_part(self, answer: Answer, number: int) -> BinaryIO:
         """One part of it."""
         return self.spool.open(answer.parts[number])
+
+    def unreadable(self, grant: Grant | None, problem: BaseException | None) -> None:
+        """See to it."""
+        self.mending.unreadable(grant, problem)
 
 
 @define(eq=False)
@@ -235,7 +246,9 @@ def build_server(
     desk = Desk(scheduler, docket, intake, grants, reactor, web_port, door)
     audit = Audit(config.state / "audit.log" if config.is_open else None, wall_seconds)
     desk.porch = Porch(reactor, audit, bounded=config.is_open)
-    site = ByteSite(Source(docket, spool), grants, command_port, desk.porch, door.warning)
+    mending = Mending(docket)
+    docket.unreadable = mending.heard
+    site = ByteSite(Source(docket, spool, mending), grants, command_port, desk.porch, door.warning)
     links = ServerFactory(desk)
     lives = LivesLog(config.state / LIVES_NAME, ledger, reactor.seconds, wall_seconds)
     return Server(reactor, config, scheduler, docket, journal, grants, desk, site, links, lives)
@@ -261,12 +274,15 @@ class ServerService(MultiService):
         self._server: Server | None = None
         self._ports: list[IListeningPort] = []
         self._doorway: Doorway | None = None
+        self._signals = Signals(reactor)
         self.command_port = 0
         self.web_port = 0
 
     def privilegedStartService(self) -> None:
         """Lock and read the state, then listen; what is wrong stops the start."""
+        refuse_other(self._config.state, "identity", "a worker")
         self._lock = lock_state(self._config.state)
+        raise_limit()
         if self._config.has_door:
             self._doorway = open_doorway(self._config.state)
         server = self._server = build_server(
@@ -282,6 +298,7 @@ class ServerService(MultiService):
         self.command_port = self._listen(self._config.listen, server.links)
         if not listening_port(self._config.listen):
             self._settle(self.command_port)
+        server.desk.porch.crowd.watch(self._ports)
         super().privilegedStartService()
 
     def _listen(self, where: str, factory: IProtocolFactory) -> int:
@@ -316,6 +333,17 @@ class ServerService(MultiService):
         super().startService()
         if self._server is not None:
             self._server.start()
+        # Twisted's own comes first, and would end the process by the signal once all is put away.
+        self._reactor.callWhenRunning(lambda: self._reactor.callLater(0, self._catch))
+
+    def _catch(self) -> None:
+        if self.running:
+            self._signals.catch(signal.SIGTERM, self._terminated)
+
+    def _terminated(self) -> None:
+        """Who stops a server wants to know that it has stopped well."""
+        with suppress(ReactorNotRunning):
+            self._reactor.stop()
 
     def _journal_broken(self) -> None:
         log.critical("the journal is broken: the server stops")
@@ -327,6 +355,9 @@ class ServerService(MultiService):
 
     async def _stop(self) -> None:
         await maybeDeferred(super().stopService)
+        self._signals.release()
+        if self._server is not None:
+            self._server.desk.porch.crowd.leave()
         for port in self._ports:
             await maybeDeferred(port.stopListening)
         if self._server is not None:

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 from typing import ClassVar, cast
 
 from twisted.application.service import IService
@@ -10,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.usage import UsageError
 
 from hagoop.awake import install_awake_clock
-from hagoop.disk import lock_state
+from hagoop.disk import StateLock, lock_state, refuse_other
 from hagoop.door.join_string import NO_SECRET, JoinString, parse_join_string
 from hagoop.errors import StateError
 from hagoop.interfaces import IServerReactor
@@ -81,7 +82,7 @@ class Options(ProgramOptions):
             host=self.read_if_given("host", _host) or "",
         )
         self._refuse_double_tls()
-        self.refuse_unusable(state, lock_state)
+        self.refuse_unusable(state, _lock)
         name_files(self.twistd, self.program, 1)
 
     def _place(self, option: str, port: int) -> str:
@@ -93,6 +94,11 @@ class Options(ProgramOptions):
                 raise UsageError(
                     f"--{option} {self[option]}: the server has TLS of its own; write HOST:PORT"
                 )
+
+
+def _lock(state: Path) -> StateLock:
+    refuse_other(state, "identity", "a worker")
+    return lock_state(state)
 
 
 def _host(text: str) -> str:

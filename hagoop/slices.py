@@ -12,8 +12,6 @@ from hagoop.errors import BadMessage
 from hagoop.frames import (
     END_FRAME,
     HEADER_BYTES,
-    LINE_START,
-    STORED,
     Frame,
     pack_frame,
     read_frames,
@@ -124,11 +122,10 @@ class SliceDecoder:
         return bytes(self._pending[at : at + size]) if len(self._pending) - at >= size else b""
 
     def _unpack(self, encoded: bytes) -> bytes:
-        _, size, flags = read_header(encoded[:HEADER_BYTES])
-        if bool(flags & LINE_START) == self._within:
+        frame = Frame.decode(encoded[:HEADER_BYTES], encoded[HEADER_BYTES:])
+        if frame.line_start == self._within:
             raise BadMessage("A frame begins a line where none can begin, or continues none.")
-        payload = encoded[HEADER_BYTES:]
-        raw = Frame(not self._within, bool(flags & STORED), size, payload).unpack()
+        raw = frame.unpack()
         self._begun = True
         self._within = not raw.endswith(b"\n")
         return raw

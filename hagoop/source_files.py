@@ -7,8 +7,8 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from hagoop.disk import why
-from hagoop.errors import BadMessage, NoSuchInput
+from hagoop.disk import is_passing, why
+from hagoop.errors import BadMessage, HaGoopError, NoSuchInput, TransferFailed
 from hagoop.found import look
 from hagoop.jobs import Found
 
@@ -126,9 +126,20 @@ def check(file: SourceFile, facts: os.stat_result) -> None:
 
 def changed(file: SourceFile) -> NoSuchInput:
     """What to say of a file that is another now."""
+    if file.mtime_ns is None:
+        return damaged(file)
     return NoSuchInput(f"'{file.name}' changed while the request ran; submit the request again")
 
 
-def unreadable(file: SourceFile, problem: OSError) -> NoSuchInput:
+def damaged(file: SourceFile) -> NoSuchInput:
+    """What to say of bytes that were uploaded, or unpacked, and are others now."""
+    return NoSuchInput(f"'{file.name}' was damaged on the server's disk; submit the request again")
+
+
+def unreadable(file: SourceFile, problem: OSError) -> HaGoopError:
     """What to say of a file that was there when it was submitted."""
+    if is_passing(problem):
+        return TransferFailed(f"'{file.name}' cannot be read now: {why(problem)}")
+    if file.mtime_ns is None:
+        return damaged(file)
     return NoSuchInput(f"'{file.name}' could be read at first and cannot be now: {why(problem)}")

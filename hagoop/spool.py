@@ -37,8 +37,8 @@ from hagoop.arriving import (
     window,
     write_whole,
 )
-from hagoop.disk import sync_folder, why
-from hagoop.errors import TransferFailed
+from hagoop.disk import is_passing, sync_folder, why
+from hagoop.errors import Damaged, TransferFailed
 from hagoop.interfaces import Arrived, ISpool, Syncable
 from hagoop.jobs import Place, RequestId
 from hagoop.memory_spool import MemorySpool
@@ -299,11 +299,12 @@ def _open_window(path: Path, place: Place) -> BinaryIO:
     try:
         file = io.FileIO(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC), "rb")
     except OSError as problem:
-        raise TransferFailed(f"{place.path!r} of the spool cannot be read ({why(problem)})") from problem
+        kind = TransferFailed if is_passing(problem) else Damaged
+        raise kind(f"{place.path!r} of the spool cannot be read ({why(problem)})") from problem
     size = os.fstat(file.fileno()).st_size
     if size < place.offset + place.size:
         file.close()
-        raise TransferFailed(f"{place.path!r} of the spool ends at {size}, before {place}")
+        raise Damaged(f"{place.path!r} of the spool ends at {size}, before {place}")
     return window(file, place.offset, place.size)
 
 

@@ -1,6 +1,8 @@
 """What one step has printed, as the input of the next: one file, made of parts in the spool."""
 
+import hashlib
 import io
+import zlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +15,7 @@ from zope.interface import implementer
 
 from hagoop.answers import InThread
 from hagoop.counting import Block, batched
-from hagoop.errors import NoSuchInput
+from hagoop.errors import Damaged, NoSuchInput
 from hagoop.inputs import GUESSED_LINE_BYTES, find_newline
 from hagoop.interfaces import IInputs, ISpool
 from hagoop.jobs import Piece, Place
@@ -28,12 +30,14 @@ class StepInputs:
     """Parts in order, read as one file: a line may begin in one part and end in the next.
 
     :ivar name: what users and programs are told.
+    :ivar digests: of the parts, if they are known.
     :ivar lines: known so far; none before ``count``.
     """
 
     name: str
     parts: Sequence[Place]
     spool: ISpool
+    digests: Sequence[str] = ()
     lines: int = field(default=0, init=False)
     _blocks: list[Place] = field(init=False)
     """The parts, cut so that no block is large."""
@@ -41,6 +45,8 @@ class StepInputs:
     """The byte of the whole after each block."""
     _newlines: "array[int]" = field(factory=lambda: array("Q"), init=False)
     """All newlines up to each block's end, as far as they are counted."""
+    _sums: "array[int]" = field(factory=lambda: array("L"), init=False)
+    """A checksum of each block: what is read later must be what was counted."""
 
     def __attrs_post_init__(self) -> None:
         self._blocks = [block for part in self.parts for block in _cut(part)]
@@ -94,15 +100,37 @@ class StepInputs:
 
     def _count_blocks(self) -> Iterator[Block]:
         newlines = 0
-        for number, place in enumerate(self._blocks, 1):
-            data = self._read(place)
+        for number, (place, data) in enumerate(self._sound_blocks(), 1):
             newlines += data.count(b"\n")
             lines = newlines + (data[-1:] != b"\n") if number == len(self._blocks) else None
             yield Block(0, place.size, newlines, lines)
 
-    def _read(self, place: Place) -> bytes:
+    def _sound_blocks(self) -> Iterator[tuple[Place, bytes]]:
+        """All blocks; the last one of a part only if the part is what a worker has sent."""
+        digests = dict(zip(self.parts, self.digests, strict=False))
+        parts = (each for each in self.parts if each.size)
+        part, found = next(parts, None), hashlib.sha256()
+        for place in self._blocks:
+            with self.spool.open(place) as file:
+                data = file.read()
+            found.update(data)
+            self._sums.append(zlib.crc32(data))
+            if part is not None and place.offset + place.size == part.offset + part.size:
+                self._check(part, digests.get(part) in (None, found.hexdigest()))
+                part, found = next(parts, None), hashlib.sha256()
+            yield place, data
+
+    def _read(self, number: int) -> bytes:
+        """A block that was counted."""
+        place = self._blocks[number]
         with self.spool.open(place) as file:
-            return file.read()
+            data = file.read()
+        self._check(place, zlib.crc32(data) == self._sums[number])
+        return data
+
+    def _check(self, place: Place, is_sound: bool) -> None:
+        if not is_sound:
+            raise Damaged(f"{place.path!r} of the spool, the {self.name}, is damaged")
 
     def pieces(self, start: int, end: int) -> list[Piece]:
         if not 0 <= start <= end <= self.lines:
@@ -121,14 +149,13 @@ class StepInputs:
         number = bisect_left(self._newlines, line)
         block = self._blocks[number]
         before = self._newlines[number - 1] if number else 0
-        found = find_newline(self._read(block), line - before)
+        found = find_newline(self._read(number), line - before)
         if found is None:
             raise NoSuchInput(f"the {self.name} is not as it was counted: see to the server's disk")
         return self._ends[number] - block.size + found
 
     def open(self, piece: Piece) -> BinaryIO:
-        wanted = self._between(piece.offset, piece.offset + piece.length)
-        return io.BufferedReader(_Row(self.spool, wanted))
+        return io.BufferedReader(_Row(self._between(piece.offset, piece.offset + piece.length)))
 
     def found(self, piece: Piece) -> None:
         """It is in no file of the user's."""
@@ -136,13 +163,13 @@ class StepInputs:
     def close(self) -> None:
         """Nothing was made."""
 
-    def _between(self, start: int, end: int) -> Iterator[Place]:
-        """Where the bytes from ``start`` to before ``end`` are."""
+    def _between(self, start: int, end: int) -> Iterator[bytes]:
+        """The bytes from ``start`` to before ``end``, in parts that are not empty."""
         number = bisect_right(self._ends, start)
         while start < end:
             block, stop = self._blocks[number], min(end, self._ends[number])
             first = self._ends[number] - block.size
-            yield Place(block.path, block.offset + start - first, stop - start)
+            yield self._read(number)[start - first : stop - first]
             start, number = stop, number + 1
 
 
@@ -152,40 +179,19 @@ def _cut(part: Place) -> Iterator[Place]:
 
 
 class _Row(io.RawIOBase):
-    """Places of a spool, one after the other, each opened when it is its turn."""
+    """Bytes in parts, each made when it is its turn."""
 
-    def __init__(self, spool: ISpool, places: Iterator[Place]) -> None:
+    def __init__(self, parts: Iterator[bytes]) -> None:
         super().__init__()
-        self._spool = spool
-        self._places = places
-        self._file: BinaryIO | None = None
+        self._parts = parts
+        self._left = b""
 
     def readable(self) -> bool:
         return True
 
     # ``Any`` is a buffer, which has no name in Python 3.11.
     def readinto(self, buffer: Any) -> int:
-        while True:
-            data = self._file.read(len(buffer)) if self._file is not None else b""
-            if data:
-                buffer[: len(data)] = data
-                return len(data)
-            if not self._open_next():
-                return 0
-
-    def _open_next(self) -> bool:
-        self._close_file()
-        place = next(self._places, None)
-        if place is None:
-            return False
-        self._file = self._spool.open(place)
-        return True
-
-    def _close_file(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def close(self) -> None:
-        self._close_file()
-        super().close()
+        self._left = self._left or next(self._parts, b"")
+        count = min(len(buffer), len(self._left))
+        buffer[:count], self._left = self._left[:count], self._left[count:]
+        return count

@@ -20,7 +20,7 @@ from hagoop.answers import CHUNK_BYTES, Answer, InThread
 from hagoop.channels import ByteChannel, ByteRequest, GrantedSite
 from hagoop.door.porch import Porch
 from hagoop.errors import HaGoopError
-from hagoop.grants import AnswerGrant, AssignmentGrant, Grants, UploadGrant
+from hagoop.grants import AnswerGrant, AssignmentGrant, Grant, Grants, UploadGrant
 from hagoop.jobs import Assignment, RequestId
 
 log = Logger()
@@ -51,6 +51,9 @@ class ByteSource(Protocol):
 
     def answer_part(self, answer: Answer, number: int) -> BinaryIO:
         """One part of an answer."""
+
+    def unreadable(self, grant: Grant | None, problem: BaseException | None) -> None:
+        """What a grant opens could not be read to its end."""
 
 
 @implementer(IPushProducer)
@@ -197,6 +200,7 @@ class _Leaf(_Plain):
         def broken(reason: Failure) -> None:
             log.warn("sending {uri}: {reason}", uri=request.uri, reason=reason.value)
             pump.cut()
+            self.source.unreadable(cast(ByteRequest, request).grant, reason.value)
 
         sending(pump).addErrback(broken)
         return NOT_DONE_YET
@@ -309,9 +313,11 @@ class Answers(_Leaf):
             pump.finish()
 
     def _part(self, answer: Answer, number: int, skip: int) -> Iterator[bytes]:
-        file = self.source.answer_part(answer, number)
-        file.seek(skip)
-        return read_chunks(file)
+        with self.source.answer_part(answer, number) as file:
+            # Who reads from a pipe cannot give back what was wrong.
+            answer.check_part(number, file)
+            file.seek(skip)
+            yield from read_chunks(file)
 
 
 class _Root(_Plain):

@@ -7,6 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from hagoop.door.audit import Audit
+from hagoop.door.crowd import Crowd, most_connections
 from hagoop.door.threshold import Strangers, Threshold
 
 log = Logger()
@@ -24,14 +25,21 @@ class Porch:
     bounded: bool = True
     threshold: Threshold = field(factory=Threshold)
     strangers: Strangers = field(init=False)
+    crowd: Crowd = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.crowd = Crowd(self.clock, most_connections())
         self.strangers = Strangers(self.clock.seconds)
         if not self.bounded:
             self.threshold.most_of_one = self.threshold.most_of_all = 1 << 30
+        # Whoever has come in before must find room for more.
+        half = self.crowd.most // 2
+        self.threshold.most_of_one = min(self.threshold.most_of_one, half)
+        self.threshold.most_of_all = min(self.threshold.most_of_all, half)
 
     def came(self, who: object, host: str, close: Callable[[], None]) -> None:
         """A connection was made; ``close`` ends it when others need its place."""
+        self.crowd.came(who)
         self.threshold.came(who, host, close)
 
     def passed(self, who: object) -> None:
@@ -41,6 +49,7 @@ class Porch:
     def gone(self, who: object) -> None:
         """It is over."""
         self.threshold.passed(who)
+        self.crowd.gone(who)
 
     def turned_away(self, host: str, reason: str) -> None:
         """A stranger's connection ends: a line in the log, if the address has not had one just now."""

@@ -42,7 +42,7 @@ VALUES = (
 JOIN = {
     b"_command": b"Join",
     b"_ask": b"1",
-    b"version": b"2",
+    b"version": b"3",
     b"role": b"client",
     b"identity": b"",
     b"process": b"p",

@@ -12,9 +12,9 @@ from twisted.internet.task import Clock
 
 from hagoop import backup, wire
 from hagoop.arriving import SMALL_BYTES
-from hagoop.backup import LEAP, Copied, back_up
+from hagoop.backup import Copied, back_up
 from hagoop.errors import StateError
-from hagoop.jobs import Output, Phase, Place, Program, RequestId, Shipped, Source, Submission
+from hagoop.jobs import LEAP, Output, Phase, Place, Program, RequestId, Shipped, Source, Submission
 from hagoop.journal import Later, SqliteJournal
 from hagoop.recovery import Story, read_stories
 from hagoop.source_files import SourceFile, in_spool

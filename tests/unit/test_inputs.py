@@ -352,7 +352,7 @@ def test_bundle_that_was_cut_is_refused(tmp_path):
     """The spool's own file is checked by its size."""
     inputs = in_bundle(tmp_path, [("a", b"1\n2\n")])
     os.truncate(tmp_path / ".bundle", 5)
-    with pytest.raises(NoSuchInput, match="'a' changed"):
+    with pytest.raises(NoSuchInput, match="'a' was damaged on the server's disk"):
         inputs.pieces(0, 1)
 
 

@@ -35,7 +35,7 @@ from hagoop.slices import SliceDecoder, cut_slice, trim
 
 BLOCK = 16
 BOUND = 6
-MAGIC = b"HAGOOP1\n"
+MAGIC = b"HAGOOP2\n"
 
 # Few different bytes, so that prefixes are shared; some sort before TAB.
 BYTES = b"\0\x08\tab\xff"
@@ -350,7 +350,7 @@ def test_stream_is_clean_only_between_slices() -> None:
 
 
 def header(packed: int, raw: int, flags: int) -> bytes:
-    return struct.pack("<IIB", packed, raw, flags)
+    return struct.pack("<IIIB", packed, raw, 0, flags)
 
 
 WHOLE = pack_frame(b"a\n", True).encoded
@@ -372,7 +372,8 @@ MORE = pack_frame(b"b\n", False).encoded
         (header(4, 5, 4), "header makes no sense"),
         (header(4, BLOCK_BYTES + 1, 1), "header makes no sense"),
         (header(BLOCK_BYTES + 1, BLOCK_BYTES + 1, 3), "header makes no sense"),
-        (header(4, 9, 1) + b"junk", "are damaged"),
+        (Frame(True, False, 9, b"junk").encoded, "are damaged"),
+        (header(4, 9, 1) + b"junk", "does not match its checksum"),
     ],
 )
 def test_nonsense_in_a_stream_is_refused(stream: bytes, message: str) -> None:
@@ -425,6 +426,15 @@ def test_lines_that_cannot_be_trimmed_are_refused(frames: list[Frame], message: 
     """Frames hold whole lines or parts of one."""
     with pytest.raises(BadMessage, match=message):
         list(trim(frames, b"", None))
+
+
+@given(st.binary(min_size=1, max_size=200), st.data())
+def test_no_frame_is_read_as_another(lines: bytes, data: st.DataObject) -> None:
+    """Whatever byte of one changes, on a disk or on the way: it is refused."""
+    frame = bytearray(pack_frame(lines, True).encoded)
+    frame[data.draw(st.integers(0, len(frame) - 1))] ^= data.draw(st.integers(1, 255))
+    with pytest.raises(BadMessage):
+        list(read_frames(BytesIO(bytes(frame)).read, len(frame)))
 
 
 # The index of strangers

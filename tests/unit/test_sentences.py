@@ -1,5 +1,7 @@
 """What is said of a request that failed: what, where, and what to do."""
 
+from hashlib import sha256
+
 import pytest
 from attrs import evolve
 from books import Books, submission
@@ -89,7 +91,7 @@ def test_step_is_named_where_there_are_several() -> None:
     broken = ProgramBroken(R1, Phase.MAP, failure, 1)
     said = program_broken(data, broken)
     assert said == "the mapper of step 1 of 3 failed once on a.txt, line 2: it ended"
-    data.enter(1, [Output(0, 2, "", place)])
+    data.enter(1, [Output(0, 2, sha256(b"1\n2\n").hexdigest(), place)])
     assert data.printed is not None
     data.printed.count(lambda work: succeed(work()), lambda: None)
     said = program_broken(data, broken)

@@ -1,14 +1,17 @@
 """What one step printed, read as one file by the next."""
 
+import hashlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from hagoop import step_inputs
-from hagoop.errors import NoSuchInput
+from hagoop.errors import Damaged
 from hagoop.interfaces import IInputs
 from hagoop.jobs import Piece, Place, RequestId
 from hagoop.memory_spool import MemorySpool
@@ -122,5 +125,24 @@ def test_parts_that_changed_are_found_out() -> None:
     inputs.count(in_thread, lambda: None)
     [place] = inputs.parts
     inputs.spool._kept[SHELF][place.path] = b"abcd"
-    with pytest.raises(NoSuchInput, match="the answer of step 1 is not as it was counted"):
+    with pytest.raises(Damaged, match=r"run-0' of the spool, the answer of step 1, is damaged"):
         inputs.pieces(0, 1)
+    inputs.spool._kept[SHELF][place.path] = b"a\nx\n"
+    with pytest.raises(Damaged, match="is damaged"):
+        inputs.open(Piece("it", 1, 2, 1, 2, 2)).read()
+
+
+def test_parts_that_are_others_than_were_sent_are_found_out() -> None:
+    """By their digests, before their last lines are counted."""
+    spool = MemorySpool(Clock())
+    places = [keep(spool, b"a\n"), keep(spool, b"b\n")]
+    digests = [hashlib.sha256(each).hexdigest() for each in (b"a\n", b"x\n")]
+    inputs = StepInputs("answer of step 1", places, spool, digests)
+    problems: list[Failure] = []
+
+    def at_once(function):
+        return maybeDeferred(function)
+
+    inputs.count(at_once, lambda: None).addErrback(problems.append)
+    assert problems[0].check(Damaged)
+    assert not inputs.whole

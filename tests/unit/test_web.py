@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from http.client import HTTPResponse, IncompleteRead
+from http.client import HTTPResponse, IncompleteRead, RemoteDisconnected
 from io import BytesIO
 from typing import Any, BinaryIO
 
@@ -23,7 +23,7 @@ from hagoop import commands
 from hagoop.answers import Answer
 from hagoop.door.audit import Audit
 from hagoop.door.porch import Porch
-from hagoop.errors import NoSuchInput, TransferFailed, WorkerLost
+from hagoop.errors import Damaged, NoSuchInput, TransferFailed, WorkerLost
 from hagoop.grants import GRANT_SECONDS, AnswerGrant, AssignmentGrant, Grant, Grants, UploadGrant
 from hagoop.interfaces import Arrived
 from hagoop.jobs import (
@@ -120,6 +120,7 @@ class Door:
     chunks: list[bytes | Exception] = field(factory=list)
     call: Callable[..., "Deferred[object]"] = maybeDeferred
     sent: int = 0
+    problems: list[tuple[Grant | None, type]] = field(factory=list)
     site: ByteSite = field(init=False)
     _end: int = 0
 
@@ -156,6 +157,9 @@ class Door:
 
     def answer_part(self, answer: Answer, number: int) -> BinaryIO:
         return self.spool.open(answer.parts[number])
+
+    def unreadable(self, grant: Grant | None, problem: BaseException | None) -> None:
+        self.problems.append((grant, type(problem)))
 
     # Words for tests
 
@@ -205,7 +209,7 @@ class Door:
             arriving = self.spool.receive(len(data))
             arriving.write(data)
             place, _ = self.spool.keep(R1, arriving.finish())
-        answer.add(Output(self._end, self._end + 1, "", place))
+        answer.add(Output(self._end, self._end + 1, hashlib.sha256(data).hexdigest(), place))
         self._end += 1
 
     @property
@@ -507,6 +511,19 @@ def test_answer_whose_bytes_are_gone_is_cut_off(door):
     door.spool.drop(R1, answer.parts[1:])
     reply = door.ask("GET", "answers/r1", word)
     assert (reply.body, reply.whole) == (b"one\n", False)
+    assert door.problems == [(AnswerGrant(R1), Damaged)]
+
+
+def test_no_byte_of_a_part_is_sent_that_is_not_as_it_was(door):
+    """Who reads from a pipe could not give it back; from any byte on."""
+    word, answer = door.give_answer()
+    door.add(answer, b"one\n")
+    door.add(answer, b"two\n")
+    door.spool._kept[R1][answer.parts[1].path] = b"tvo\n"
+    assert door.ask("GET", "answers/r1", word).body == b"one\n"
+    with pytest.raises(RemoteDisconnected):
+        door.ask("GET", "answers/r1", word, "Range: bytes=7-")
+    assert door.problems == [(AnswerGrant(R1), Damaged)] * 2
 
 
 @given(
