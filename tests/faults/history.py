@@ -74,7 +74,7 @@ class Part:
 
 Phase = tuple[str, int, int]
 """Name, round and step."""
-FIRST = ("map", 0, 0)
+FIRST: Phase = ("map", 0, 0)
 """The phase whose positions are the lines of the input."""
 
 
@@ -106,10 +106,15 @@ class Request:
 
     @property
     def phases(self) -> dict[Phase, list[Part]]:
-        """What was committed in each phase, in the order of the rows."""
+        """What was committed in each phase, in the order of the rows, and was not lost since."""
         found: dict[Phase, list[Part]] = {}
+        reads: set[Place] | None = None
         for each in self.facts:
-            if each.kind in ("committed", "bad"):
+            if each.kind == "phase":
+                reads = {place_of(run) for run in each.body["runs"]}
+            elif each.kind == "lost":
+                found, reads = without(found, {place(lost) for lost in each.body["places"]}, reads), None
+            elif each.kind in ("committed", "bad"):
                 phase = each.body["phase"], each.body["round"], each.body.get("step", 0)
                 found.setdefault(phase, []).append(part_of(each))
         # Of one that is done there was a map, even if nothing of it is known.
@@ -127,6 +132,35 @@ class Request:
         last = max((each.fact for each in self.phases[phase]), default=0)
         follows = any(each.id > last for each in self.of("phase"))
         return follows or self.ends == ["done"]
+
+
+Place = tuple[str, int, int] | None
+"""Path, offset and size of what a job printed; None: nothing."""
+
+
+def place(found: dict[str, Any]) -> Place:
+    """As rows have it."""
+    return found["path"], found["offset"], found["size"]
+
+
+def place_of(output: dict[str, Any]) -> Place:
+    """Where an output is."""
+    return place(output["place"]) if output["place"] else None
+
+
+def without(
+    found: dict[Phase, list[Part]], lost: set[Place], reads: set[Place] | None
+) -> dict[Phase, list[Part]]:
+    """What is left when the spool has lost something: of the first map what is still there.
+
+    :param reads: what the running phase read, and so was there still; None: the first map ran.
+    """
+
+    def is_there(part: Part) -> bool:
+        where = place_of(part.output)
+        return where is None or (where not in lost and (reads is None or where in reads))
+
+    return {FIRST: [each for each in found.get(FIRST, []) if is_there(each)]}
 
 
 def part_of(fact: Fact) -> Part:

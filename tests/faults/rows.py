@@ -9,7 +9,7 @@ from attrs import frozen
 LIARS = "nobody looks for workers that lie yet"
 SANDBOX = "programs are held together, not locked in: there is no sandbox yet"
 OPEN = frozenset(
-    "S1 S3 S4 S7 S11 D2 D5".split()
+    "S1 S3 S4 D2 D5".split()
 )
 """Rows that nobody has written a test for yet."""
 
@@ -44,7 +44,9 @@ SERVER = {
     "S2": row(
         "killed at random, again and again",
         """integration/test_survives: killed_server_goes_on_where_it_was all_are_killed_at_once
-        server_is_killed_again_and_again""",
+        server_is_killed_again_and_again
+        faults/test_server_dies: each_life_of_a_server_gets_further
+        faults/test_server_moves: request_goes_on_at_a_server_started_from_a_backup""",
     ),
     "S3": row("killed while it recovers, nested"),
     "S4": row("power loss"),
@@ -54,7 +56,14 @@ SERVER = {
         """unit/test_journal: changed_row_is_refused_by_number changed_value_and_epoch_are_refused
         damage_is_refused_or_does_not_matter""",
     ),
-    "S7": row("damaged or missing file of the spool"),
+    "S7": row(
+        "damaged or missing file of the spool",
+        """faults/test_spool_damaged: damaged_runs_are_made_again damaged_part_of_an_answer_is_made_again
+        lost_file_is_made_again damaged_answer_is_told_and_not_given damaged_upload_fails_the_request
+        unit/test_checked: no_byte_of_a_damaged_upload_is_given
+        unit/test_web: no_byte_of_a_part_is_sent_that_is_not_as_it_was
+        unit/test_runs: no_frame_is_read_as_another""",
+    ),
     "S8": row(
         "disk full",
         """integration/test_bad_input: full_disk_of_a_server
@@ -70,9 +79,21 @@ SERVER = {
         broken_disk_is_told_while_keeping""",
     ),
     "S10": row("short writes, interrupted calls", "unit/test_spool: short_writes_lose_nothing"),
-    "S11": row("out of descriptors"),
-    "S12": row("memory", "integration/test_server_bounds: spool_has_a_bound"),
-    "S13": row("clock that steps", "integration/test_clocks: clock_that_steps_moves_no_lease"),
+    "S11": row(
+        "out of descriptors",
+        """faults/test_server_limits: server_without_descriptors_serves_those_it_has
+        more_clients_than_descriptors_wait_outside""",
+    ),
+    "S12": row(
+        "memory",
+        """integration/test_server_bounds: spool_has_a_bound
+        faults/test_server_limits: results_are_spooled_and_not_held""",
+    ),
+    "S13": row(
+        "clock that steps",
+        """integration/test_clocks: clock_that_steps_moves_no_lease
+        faults/test_clock_steps: clock_that_steps_far_moves_no_lease""",
+    ),
     "S14": row(
         "server stopped, and going on",
         """integration/test_clocks: server_that_was_stopped_misses_nobody
@@ -81,17 +102,21 @@ SERVER = {
     "S15": row(
         "two servers on one state folder",
         """integration/test_twistd: second_server_is_refused_in_a_sentence
-        unit/test_journal: state_is_held_by_one""",
+        unit/test_journal: state_is_held_by_one
+        faults/test_server_refuses: second_server_is_told_who_has_the_state""",
     ),
     "S16": row(
         "state folder of another, read-only or newer",
         """unit/test_journal: newer_schema_is_refused state_that_cannot_be_written_is_refused
-        state_of_another_user_is_refused""",
+        state_of_another_user_is_refused
+        faults/test_server_refuses: state_that_cannot_be_used_is_told
+        state_that_cannot_be_written_is_told""",
     ),
     "S17": row(
         "SIGTERM while busy",
         """integration/test_survives: stopped_server_goes_on_when_it_starts
-        stopped_in_the_middle_leaves_nothing""",
+        stopped_in_the_middle_leaves_nothing
+        faults/test_server_dies: busy_server_that_is_told_to_stop_stops_in_time""",
     ),
 }
 
@@ -258,7 +283,9 @@ DATA = {
     "D4": row(
         "loops of links, unreadable, growing",
         """unit/test_found: loop_of_links_is_refused unreadable_file_is_refused
-        unit/test_inputs: changed_file_is_refused removed_file_is_refused""",
+        unit/test_inputs: changed_file_is_refused removed_file_is_refused
+        unit/test_checked: no_byte_is_given_after_a_change change_while_lines_are_counted_is_noticed
+        file_whose_name_is_gone_is_read_to_its_end""",
     ),
     "D5": row("an answer larger than memory"),
     "D6": row(

@@ -90,7 +90,9 @@ def test_request_goes_on_at_a_server_started_from_a_backup(cluster: Movable, tmp
     assert b"/backup' is there and not empty; name a folder that is not there yet" in again.stderr
     then, known = done(cluster), {each["id"] for each in cluster.ask("workers")}
     waiting = cluster.begin_client(cluster.folder / "waited", "wait", request, "--server", cluster.both)
-    lost = cluster.request("run", "-", "--mapper", "cat", "--detach", stdin=b"after the backup\n")
+    words = cluster.request_words("run", "-", "--mapper", "cat", "--detach")
+    # Not by the cluster, which remembers what was acknowledged.
+    lost = nursery.run(words, cwd=cluster.at, env=cluster.env, stdin=b"later\n", seconds=60)
     until(lambda: cluster.ask("status", request)["done"] > then)
     cluster.server.kill()
     cluster.move(tmp_path / "backup")

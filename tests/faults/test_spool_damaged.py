@@ -101,6 +101,8 @@ def gated(cluster: Cluster, tmp_path: Path) -> Iterator[Gated]:
     made = Gated(cluster, tmp_path / "gate")
     yield made
     made.gate.unlink(missing_ok=True)
+    # Nothing may stay damaged: what is there at the end is looked at.
+    assert cluster.request("forget", made.request).returncode == 0
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda each: each.__name__)

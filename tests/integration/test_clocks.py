@@ -56,11 +56,11 @@ def faked(clock: Path) -> dict[str, str]:
     }
 
 
-def check_undisturbed(cluster: Cluster, client: Process) -> None:
+def check_undisturbed(cluster: Cluster, client: Process, text: bytes = TEXT) -> None:
     """The answer is right, and nobody was missed."""
     out, _ = client.communicate(timeout=60)
     assert client.returncode == 0, (cluster.folder / "stderr").read_text()
-    assert differ(out, TEXT) == ""
+    assert differ(out, text) == ""
     assert not cluster.server.said("left, failed: True")
     assert not cluster.server.said("closing session")
     assert [each["lost"] for each in cluster.ask("workers")] == [0, 0]
