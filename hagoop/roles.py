@@ -1,6 +1,7 @@
 """What a joined worker or client may do at the server, and how the scheduler sees a worker."""
 
 import secrets
+from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TypeVar
@@ -17,7 +18,7 @@ from hagoop.door.audit import Audit
 from hagoop.door.doors import Door, OpenDoor
 from hagoop.door.porch import Porch
 from hagoop.door.quotas import Quotas
-from hagoop.errors import BadMessage, Damaged, TransferFailed, WorkerLost
+from hagoop.errors import BadMessage, Damaged, LimitExceeded, TransferFailed, WorkerLost
 from hagoop.grants import AnswerGrant, AssignmentGrant, Grants
 from hagoop.intake import Intake
 from hagoop.interfaces import Arrived, IWorker
@@ -57,6 +58,10 @@ MOST_WHY = 64
 """What is shown of why a worker leaves or rests."""
 MOST_ARRIVALS = 64
 """How many jobs' bytes a session may have sent without committing them."""
+MOST_UPLOADS = 4096
+"""How many things a client may bring over one connection."""
+MOST_WORDS = 2 * MOST_UPLOADS
+"""How many words a client may hold that open something."""
 
 
 @define(eq=False)
@@ -248,19 +253,24 @@ class ClientRole:
     desk: Desk
     owner: str | None = None
     host: str = ""
-    _words: list[str] = field(factory=list)
+    _words: deque[str] = field(factory=deque)
     _uploads: list[str] = field(factory=list)
 
     def upload(self, digest: str, size: int) -> dict[str, object]:
         """Let it send bytes, unless they are here, and it has brought them itself."""
         if digest and self.desk.intake.has_program(digest) and self._has_brought(digest):
             return {"have": True, "name": "", "grant": ""}
+        if len(self._uploads) >= MOST_UPLOADS:
+            raise LimitExceeded(
+                f"{MOST_UPLOADS} files were brought over one connection, which is as many as may; "
+                "put files into folders, or pack them"
+            )
         room = self.desk.quotas.check_room(self.owner, size)
         limit = room if room is not None and size < 0 else size
         name, word = self.desk.intake.expect(digest, limit)
         self.desk.quotas.bring(self.owner, name)
         self._uploads.append(name)
-        self._words.append(word)
+        self._lend(word)
         return {"have": False, "name": name, "grant": word}
 
     def _has_brought(self, digest: str) -> bool:
@@ -321,8 +331,13 @@ class ClientRole:
         if account.id in self.desk.docket.damaged:
             raise Damaged(self.desk.docket.damaged[account.id])
         word = self.desk.grants.give(AnswerGrant(account.id), self.owner)
-        self._words.append(word)
+        self._lend(word)
         return {"grant": word}
+
+    def _lend(self, word: str) -> None:
+        self._words.append(word)
+        if len(self._words) > MOST_WORDS:
+            self.desk.grants.end(self._words.popleft())
 
     def status(self, request: str) -> RequestStatus:
         """One request now."""

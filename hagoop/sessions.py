@@ -1,15 +1,16 @@
 """The server's ends of connections: join first, then use the commands of one role."""
 
 from collections.abc import Callable, Collection, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionClosed, ConnectionLost
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IConsumer, IPushProducer
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
+from zope.interface import implementer
 
 from hagoop import commands, policy
 from hagoop.commands import PROTOCOL_VERSION
@@ -39,6 +40,7 @@ T = TypeVar("T")
 JOIN_SECONDS = 10.0
 
 
+@implementer(IPushProducer)
 class ServerLink(Link):
     """One connection at the server: joins first, then uses the commands of its role.
 
@@ -57,6 +59,8 @@ class ServerLink(Link):
     def connectionMade(self) -> None:
         """Drop it unless it joins soon."""
         super().connectionMade()
+        # Who does not read our answers is not read either: they would fill our memory.
+        self._consumer.registerProducer(self, True)
         self._connections.links.add(self)
         self._porch.came(self, self.peer, self._give_way)
         self._limit = self._desk.clock.callLater(JOIN_SECONDS, self._check_life)
@@ -65,6 +69,21 @@ class ServerLink(Link):
         """Any byte is a sign of life."""
         self._heard = self._desk.clock.seconds()
         super().dataReceived(data)
+
+    def stopProducing(self) -> None:
+        """The connection is over, which ``connectionLost`` is told too."""
+
+    def unhandledError(self, failure: TwistedFailure) -> None:
+        """A bug of ours: what waits to be sent is sent, and no more."""
+        if self.transport is not None:
+            # Over TLS a connection does not close while there is a producer.
+            self._consumer.unregisterProducer()
+        super().unhandledError(failure)
+
+    @property
+    def _consumer(self) -> IConsumer:
+        """The transport, as what takes our answers."""
+        return cast(IConsumer, self.transport)
 
     @property
     def _porch(self) -> Porch:
