@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SMALL_BYTES = 1 << 20
 """Fewer than these stay in memory while they arrive."""
+MEMORY_BYTES = 64 << 20
+"""What may be in memory of all that has arrived and is neither kept nor dropped; more goes to files."""
 Quota = int | Callable[[], int]
 FULL = "The server's disk is full; free some space there, then try again"
 
@@ -78,14 +80,19 @@ class Room:
 
     def take(self, size: int) -> None:
         """Count bytes in, or raise ``SpoolFull`` and count nothing."""
-        with self._lock:
+        if not self.takes(size):
             quota = self.quota(self.used)
-            if self.used + size > quota:
-                raise SpoolFull(
-                    f"The server's spool cannot take {size} bytes: {self.used} of {quota} are taken; "
-                    "wait until requests have ended, forget some or give it more (--spool)"
-                )
-            self.used += size
+            raise SpoolFull(
+                f"The server's spool cannot take {size} bytes: {self.used} of {quota} are taken; "
+                "wait until requests have ended, forget some or give it more (--spool)"
+            )
+
+    def takes(self, size: int) -> bool:
+        """Count bytes in if there is room for them; whether there was."""
+        with self._lock:
+            fits = self.used + size <= self.quota(self.used)
+            self.used += size if fits else 0
+        return fits
 
     def give(self, size: int) -> None:
         """Count bytes out."""
@@ -101,14 +108,20 @@ class ArrivedBytes:
     size: int
     digest: str
     _room: Room
+    _memory: Room
     kept: bool = False
 
     def open(self) -> BinaryIO:
         return io.BytesIO(self.data)
 
+    def keep(self) -> None:
+        """They are elsewhere now."""
+        self.kept = True
+        self._memory.give(self.size)
+
     def discard(self) -> None:
         if not self.kept:
-            self.kept = True
+            self.keep()
             self._room.give(self.size)
 
 
@@ -146,12 +159,14 @@ class Arriving:
     """Hashes and counts bytes as they come; a lot of them go to a file.
 
     :ivar spill: opens that file; without it all stay in memory.
+    :ivar memory: how much all of them together hold there.
     """
 
     _limit: int
     _room: Room
     _unlink: Callable[[Path], object]
     _spill: Callable[[], io.FileIO] | None
+    _memory: Room
     _size: int = 0
     _ended: bool = False
     _parts: list[bytes] = field(factory=list)
@@ -176,7 +191,7 @@ class Arriving:
         self._ended = True
         digest = self._digest.hexdigest()
         if self._file is None:
-            return ArrivedBytes(b"".join(self._parts), self._size, digest, self._room)
+            return ArrivedBytes(b"".join(self._parts), self._size, digest, self._room, self._memory)
         path = Path(os.fsdecode(self._file.name))
         return ArrivedFile(self._size, digest, path, self._file, self._room, self._unlink)
 
@@ -184,7 +199,7 @@ class Arriving:
         if self._ended:
             return
         self._ended = True
-        self._parts.clear()
+        self._let_go()
         self._room.give(self._size)
         if self._file is not None:
             self._file.close()
@@ -195,15 +210,30 @@ class Arriving:
             raise TransferFailed("These bytes have been given up or are complete; send them anew")
 
     def _store(self, data: bytes) -> None:
-        if self._file is not None:
-            write_whole(self._file, data)
+        if self._file is None and self._stays(data):
             return
+        file = self._file or self._open()
+        write_whole(file, data)
+
+    def _stays(self, data: bytes) -> bool:
+        """Keep it in memory, if it may stay there with what came before."""
+        is_small = self._spill is None or self._size < SMALL_BYTES
+        if not is_small or not self._memory.takes(len(data)):
+            return False
         self._parts.append(data)
-        if self._size >= SMALL_BYTES and self._spill is not None:
-            self._file = self._spill()
-            for each in self._parts:
-                write_whole(self._file, each)
-            self._parts.clear()
+        return True
+
+    def _open(self) -> io.FileIO:
+        assert self._spill is not None
+        file = self._file = self._spill()
+        for each in self._parts:
+            write_whole(file, each)
+        self._let_go()
+        return file
+
+    def _let_go(self) -> None:
+        self._memory.give(sum(map(len, self._parts)))
+        self._parts.clear()
 
 
 def write_whole(file: io.FileIO, data: bytes) -> None:

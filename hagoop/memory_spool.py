@@ -39,6 +39,7 @@ class MemorySpool:
     _blobs: dict[str, bytes] = field(factory=dict, init=False)
     _number: Iterator[int] = field(factory=itertools.count, init=False)
     _room: Room = field(init=False)
+    _memory: Room = field(factory=lambda: Room(as_quota(1 << 40)), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._room = Room(as_quota(self.quota_bytes))
@@ -54,7 +55,7 @@ class MemorySpool:
         return self._room.quota(self._room.used)
 
     def receive(self, limit: int) -> Arriving:
-        return Arriving(limit, self._room, lambda path: None, None)
+        return Arriving(limit, self._room, lambda path: None, None, self._memory)
 
     def keep(self, request: RequestId, arrived: Arrived) -> tuple[Place, Syncable]:
         path = f"requests/{request}/run-{next(self._number)}"
@@ -124,5 +125,5 @@ class MemorySpool:
 def _take(arrived: Arrived) -> bytes:
     if not isinstance(arrived, ArrivedBytes) or arrived.kept:
         raise ValueError(f"{arrived!r} is kept already or another spool's")
-    arrived.kept = True
+    arrived.keep()
     return arrived.data

@@ -27,6 +27,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from hagoop.arriving import (
+    MEMORY_BYTES,
     ArrivedBytes,
     ArrivedFile,
     Arriving,
@@ -86,6 +87,7 @@ class FolderSpool:
             (folder / each).mkdir(parents=True, exist_ok=True)
         self._room = Room(as_quota(quota_bytes) if quota_bytes is not None else self._half_of_free)
         self._room.used = _bytes_below(folder)
+        self._memory = Room(as_quota(MEMORY_BYTES))
         sync_folder(folder)
         self._numbers = itertools.count()
         self._shelves: dict[RequestId, Shelf] = {}
@@ -107,7 +109,7 @@ class FolderSpool:
     # Arriving
 
     def receive(self, limit: int) -> Arriving:
-        return Arriving(limit, self._room, self._unlink, self._new_file)
+        return Arriving(limit, self._room, self._unlink, self._new_file, self._memory)
 
     def new_texts(self) -> TextFile:
         """Room for the text of packed inputs; the next start removes what is left of it."""
@@ -135,7 +137,7 @@ class FolderSpool:
         if isinstance(arrived, ArrivedBytes):
             segment = self._segment(shelf, request)
             place = Place(segment.path, segment.append(arrived.data), arrived.size)
-            arrived.kept = True
+            arrived.keep()
             return place, segment
         path = shelf.folder / f"run-{shelf.number}"
         shelf.number += 1
@@ -147,7 +149,7 @@ class FolderSpool:
             with open(self._new_path(), "xb", buffering=0) as made:
                 write_whole(made, arrived.data)
             os.rename(made.name, path)
-            arrived.kept = True
+            arrived.keep()
             return StoredFile(io.FileIO(path, "rb"), _folders(path))
         if not isinstance(arrived, ArrivedFile):
             raise TypeError(f"{arrived!r} is another spool's")

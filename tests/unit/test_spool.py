@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
-from hagoop.arriving import SMALL_BYTES, write_whole
+from hagoop.arriving import SMALL_BYTES, Room, as_quota, write_whole
 from hagoop.errors import LimitExceeded, SpoolFull, StateError, TransferFailed
 from hagoop.interfaces import ISpool
 from hagoop.jobs import Place
@@ -104,6 +104,24 @@ def test_kept_bytes_are_read_at_once_and_after_the_sync(spool, data):
     syncable.sync()
     syncable.sync()
     assert read(spool, place) == data
+
+
+def test_memory_of_all_that_has_arrived_is_bounded(folder, monkeypatch):
+    """Small things go to files too while many wait; what is kept or dropped makes room."""
+    monkeypatch.setattr(folder, "_memory", Room(as_quota(1000)))
+    first, second = arrive(folder, b"a" * 600), arrive(folder, b"b" * 600, step=300)
+    assert files(folder) == ["arriving/0"]
+    place, syncable = folder.keep("r1", second)
+    syncable.sync()
+    assert read(folder, place) == b"b" * 600
+    third = arrive(folder, b"c" * 400)
+    fourth = folder.receive(600)
+    fourth.write(b"d" * 500)
+    for each in (first, third):
+        each.discard()
+    fourth.abandon()
+    assert folder._memory.used == 0
+    assert folder.used_bytes == 600
 
 
 def test_places_do_not_read_into_each_other(spool):
