@@ -1,9 +1,10 @@
 """A client's side: connect, submit, follow, fetch the answer; whatever breaks is taken up again."""
 
 import hashlib
+import os
 import secrets
 from collections.abc import Callable, Sequence
-from io import BytesIO
+from io import BufferedReader, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -16,16 +17,19 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from hagoop import commands
+from hagoop.answers import copy_chunks
+from hagoop.disk import why
 from hagoop.door.dialling import dial
 from hagoop.enough import ALL
 from hagoop.errors import (
+    BadProgram,
     RequestFailed,
     ServerUnreachable,
     TransferFailed,
     UnknownRequest,
     WorkerLost,
 )
-from hagoop.found import encode_manifest, walk
+from hagoop.found import encode_manifest, open_regular, walk
 from hagoop.interfaces import IServerReactor
 from hagoop.jobs import (
     BadLine,
@@ -232,12 +236,14 @@ class Client:
         return RequestId(answer["request"])
 
     async def _ship(self, path: str, file: Path) -> Shipped:
-        data = await self._in_thread(file.read_bytes)
-        digest = hashlib.sha256(data).hexdigest()
-        answer = await self.call(commands.Upload, digest=digest, size=len(data))
-        if not answer["have"]:
-            await self._put(answer, BytesIO(data), len(data))
-        return Shipped(path, digest, len(data), bool(file.stat().st_mode & 0o111))
+        """Send a program, if it is not there yet; what it was when it was read is what will be run."""
+        with open_shipped(path, file) as source:
+            executable = bool(os.fstat(source.fileno()).st_mode & 0o111)
+            size, digest = await self._in_thread(_measure, source)
+            answer = await self.call(commands.Upload, digest=digest, size=size)
+            if not answer["have"]:
+                await self._put(answer, source, size)
+        return Shipped(path, digest, size, executable)
 
     async def _put(self, upload: dict[str, Any], file: BinaryIO, size: int | None) -> int:
         path = f"uploads/{upload['name']}"
@@ -365,6 +371,26 @@ class Client:
                 return status
             if status.state in (State.FAILED, State.CANCELLED):
                 raise RequestFailed(status.message)
+
+
+def open_shipped(path: str, file: Path) -> BinaryIO:
+    """A file to ship.
+
+    :raises BadProgram: it cannot be read, or is no file.
+    """
+    try:
+        return BufferedReader(open_regular(file))
+    except OSError as problem:
+        raise BadProgram(f"{path} cannot be shipped: {why(problem)}") from problem
+
+
+def _measure(file: BinaryIO) -> tuple[int, str]:
+    """Size and SHA-256 of a file, which is at its beginning again.  Blocks."""
+    digest = hashlib.sha256()
+    copy_chunks(file, digest.update)
+    size = file.tell()
+    file.seek(0)
+    return size, digest.hexdigest()
 
 
 @define

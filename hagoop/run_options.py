@@ -14,10 +14,11 @@ from hagoop.errors import BadProgram
 from hagoop.jobs import MOST_BAD_LINES, Program
 from hagoop.options import processor_count
 from hagoop.order_options import check_order, key_fields, separator
-from hagoop.shipping import check_program, files_of, find_binary, rewrite, shipped_name
+from hagoop.shipping import check_program, files_of, find_binary, kind_of, rewrite, shipped_name
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 MOST_LINES = 10**15
+NO_FILE = "there is no such file"
 PROGRAMS = ("mapper", "combiner", "reducer")
 
 
@@ -297,6 +298,7 @@ def _files(given: RunOptions, folder: Path) -> dict[str, Path]:
     for path in given.shipped:
         file = folder / path
         if not file.is_file():
-            raise BadProgram(f"--file {path}: there is no such file")
+            kind = kind_of(file)
+            raise BadProgram(f"--file {path}: {f'it is {kind}, not a file' if kind else NO_FILE}")
         found[shipped_name(path)] = file
     return found

@@ -23,12 +23,14 @@ import posixpath
 import re
 import shlex
 import shutil
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
 from attrs import frozen
 
 from hagoop.errors import BadMessage, BadProgram
+from hagoop.found import KINDS
 from hagoop.jobs import Shipped
 from hagoop.programs import crlf_complaint, interpreter
 
@@ -117,8 +119,9 @@ def check_program(cmd: str, folder: Path, option: str = "--mapper", search: str 
     command = _command(cmd, folder, search)
     if command and command.file:
         _check_file(cmd, command, option)
-    elif command and _is_folder(command.word, folder, search):
-        raise BadProgram(f"{command.word} is a folder, not a program")
+    elif command and not _stays(command.word, folder / command.word, search):
+        if kind := kind_of(folder / command.word):
+            raise BadProgram(f"{command.word} is {kind}, not a program")
 
 
 def find_binary(path: str, folder: Path) -> tuple[str, dict[str, Path]]:
@@ -132,8 +135,8 @@ def find_binary(path: str, folder: Path) -> tuple[str, dict[str, Path]]:
     if not path:
         raise BadProgram("--binary is empty")
     file = folder / path
-    if os.path.isdir(file):
-        raise BadProgram(f"--binary {path}: it is a folder, not a program")
+    if kind := kind_of(file):
+        raise BadProgram(f"--binary {path}: it is {kind}, not a program")
     if not os.path.isfile(file):
         if path.startswith("/") or ("/" not in path and shutil.which(path)):
             return path, {}
@@ -236,8 +239,13 @@ def _is_safe(path: str) -> bool:
     return bool(path) and path != "." and "\0" not in path and parts[0] != "" and ".." not in parts
 
 
-def _is_folder(word: str, folder: Path, search: str | None) -> bool:
-    return os.path.isdir(folder / word) and not _stays(word, folder / word, search)
+def kind_of(file: Path) -> str | None:
+    """What a path leads to that is there and is no file: a folder, a pipe; else None."""
+    try:
+        kind = stat.S_IFMT(os.stat(file).st_mode)
+    except (OSError, ValueError):
+        return None
+    return "a folder" if kind == stat.S_IFDIR else KINDS.get(kind)
 
 
 def _check_file(cmd: str, command: _Command, option: str) -> None:

@@ -65,6 +65,7 @@ def test_binary_that_is_installed_must_be_on_the_worker(folder: Path, path: str)
     [
         ("plain", "plain is not executable; try chmod +x plain"),
         ("books", "--binary books: it is a folder, not a program"),
+        ("/dev/null", "--binary /dev/null: it is a device, not a program"),
         ("", "--binary is empty"),
         ("no/count", "--binary no/count: there is no such file"),
         ("no-such-program", "--binary no-such-program: there is no such file"),

@@ -145,6 +145,8 @@ def test_path_given_decides(folder):
         ("a\0b", "--mapper holds a NUL byte"),
         ("books", "books is a folder, not a program"),
         ("./books x", "./books is a folder, not a program"),
+        ("./pipe", "./pipe is a pipe, not a program"),
+        ("/dev/zero | cat", "/dev/zero is a device, not a program"),
         ("plain.py", "plain.py is not executable; try --mapper 'python3 plain.py'"),
         ("./plain.py -x", "./plain.py is not executable; try --mapper 'python3 ./plain.py -x'"),
         ("plain.awk", "plain.awk is not executable; try --mapper 'awk -f plain.awk'"),
@@ -168,6 +170,7 @@ def test_what_runs_nowhere_is_refused(folder, cmd, said):
     for name, text in texts.items():
         (folder / name).write_bytes(text.encode())
     (folder / "crlf.py").chmod(0o755)
+    os.mkfifo(folder / "pipe")
     with pytest.raises(BadProgram) as caught:
         check_program(cmd, folder, search=SEARCH)
     assert str(caught.value) == said
