@@ -63,6 +63,16 @@ def test_empty_folder_has_no_files(tmp_path):
     assert walk([tmp_path]) == []
 
 
+def test_empty_files_of_a_folder_are_left_out(tmp_path):
+    """They have no lines, and a million of them would fill memories; one that is named itself stays."""
+    tree(tmp_path, "a", "b/c")
+    for each in ("empty", "b/empty"):
+        (tmp_path / each).touch()
+    assert names(walk([tmp_path]), tmp_path) == ["a", "b/c"]
+    assert names(below_roots(".", [tmp_path])) == ["server:./a", "server:./b/c"]
+    assert names(walk([tmp_path / "empty"]), tmp_path) == ["empty"]
+
+
 def test_name_is_the_users_and_path_is_absolute(tmp_path, monkeypatch):
     """A relative INPUT stays relative for people, and absolute for machines."""
     monkeypatch.chdir(tree(tmp_path, "books/a"))
