@@ -72,7 +72,7 @@ def test_client_brings_no_more_than_so_many(site, monkeypatch):  # noqa: F811
     client = site.client()
     for _ in range(20):
         assert site.call(client, commands.Upload, digest="", size=1)["grant"]
-    with pytest.raises(LimitExceeded, match="^20 files were brought over one connection"):
+    with pytest.raises(LimitExceeded, match=r"^20 files were brought over one connection"):
         site.call(client, commands.Upload, digest="", size=1)
 
 
