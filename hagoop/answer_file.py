@@ -3,11 +3,14 @@
 import os
 import secrets
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from attrs import define, field
 
+from hagoop.disk import why
 from hagoop.errors import RequestError
 
 PART = "part-00000"
@@ -18,6 +21,27 @@ class AnswerExists(RequestError):
     """The answer's place is taken, or cannot be written."""
 
     code = "ANSWER_EXISTS"
+
+
+class AnswerUnwritten(RequestError):
+    """The answer's place was good when the request was submitted, and takes no more now."""
+
+    code = "ANSWER_UNWRITTEN"
+
+
+@contextmanager
+def writing(name: object) -> Iterator[None]:
+    """What the system says of a place becomes a sentence."""
+    try:
+        yield
+    except OSError as problem:
+        raise AnswerUnwritten(f"{name} cannot be written: {why(problem)}") from problem
+
+
+def beside(target: Path) -> Path:
+    """Where it is written until it is whole; its name may be as long as names can be."""
+    short = os.fsdecode(os.fsencode(target.name)[:200])
+    return target.with_name(f".{short}.{secrets.token_hex(4)}.partial")
 
 
 @define(eq=False)
@@ -59,6 +83,14 @@ class AnswerFile:
 
         :raises AnswerExists: it is there already, or its folder is not.
         """
+        with writing(self._shown):
+            self._check()
+
+    @property
+    def _shown(self) -> str:
+        return "stdout" if self.is_stdout else f"'{self.name}'"
+
+    def _check(self) -> None:
         if self.is_stdout or self.is_stream:
             return
         place = Path(self.name)
@@ -75,11 +107,15 @@ class AnswerFile:
             raise AnswerExists(f"'{self.name}' cannot be written: '{folder}' is not yours to write in")
 
     def write(self, data: bytes) -> None:
-        """More of the answer."""
-        if self._file is None:
-            self._open()
-        assert self._file is not None
-        self._file.write(data)
+        """More of the answer.
+
+        :raises AnswerUnwritten: there is no room for it.
+        """
+        with writing(self._shown):
+            if self._file is None:
+                self._open()
+            assert self._file is not None
+            self._file.write(data)
 
     def _open(self) -> None:
         if self.is_stdout:
@@ -91,12 +127,18 @@ class AnswerFile:
         if self.is_folder and not Path(self.name).is_dir():
             Path(self.name).mkdir()
             self._made_folder = True
-        target = self.target
-        self._beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+        self._beside = beside(self.target)
         self._file = open(self._beside, "xb")
 
     def finish(self) -> None:
-        """It is whole: put it in its place."""
+        """It is whole: put it in its place.
+
+        :raises AnswerUnwritten: there is no room for it.
+        """
+        with writing(self._shown):
+            self._finish()
+
+    def _finish(self) -> None:
         if self._file is None:
             self._open()
         assert self._file is not None
@@ -114,7 +156,9 @@ class AnswerFile:
     def abandon(self) -> None:
         """There will be none: leave nothing behind."""
         if self._beside is not None and self._file is not None:
-            self._file.close()
+            # What is still to be written may find no room either.
+            with suppress(OSError):
+                self._file.close()
             self._beside.unlink(missing_ok=True)
         else:
             self._close_stream()

@@ -13,7 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import LoopingCall
 
 from hagoop import wire
-from hagoop.answer_file import AnswerFile
+from hagoop.answer_file import AnswerFile, AnswerUnwritten
 from hagoop.bad_file import BadFile
 from hagoop.beside import Beside
 from hagoop.client import Client, Order
@@ -155,6 +155,15 @@ class Follower:
 
     async def _fetch(self) -> int:
         await self.checked
+        try:
+            return await self._fetch_whole()
+        except AnswerUnwritten as error:
+            if self.call.servers is None:
+                raise
+            kept = f"the server keeps the answer: hagoop-request answer {self.request} --output FILE"
+            raise AnswerUnwritten(f"{error}; {kept}") from error
+
+    async def _fetch_whole(self) -> int:
         try:
             status = await self.client.fetch(self.request, self.answer.write)
         except RequestFailed as error:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import ClassVar
 from attrs import frozen
 
 from hagoop import wire
-from hagoop.answer_file import AnswerExists, AnswerFile
+from hagoop.answer_file import AnswerExists, AnswerFile, beside, writing
 
 # Controls, our own sign of an escape, and surrogates that stand for no byte.
 _UNSAFE = re.compile("[\x00-\x1f\\\\\x7f-\x9f\ud800-\udc7f\udd00-\udfff]")
@@ -64,16 +63,16 @@ class SideFile:
             self.target.unlink(missing_ok=True)
 
     def _write(self, target: Path, rows: Sequence[str]) -> None:
-        beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}.partial")
+        made = beside(target)
         try:
-            with open(beside, "xb") as file:
+            with writing(f"'{target}'"), open(made, "xb") as file:
                 # Names of files are the bytes that they are.
                 file.writelines(f"{each}\n".encode("utf-8", "surrogateescape") for each in rows)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(beside, target)
+                os.replace(made, target)
         finally:
-            beside.unlink(missing_ok=True)
+            made.unlink(missing_ok=True)
 
     def say(self, rows: Sequence[str], values: Sequence[object], *, as_json: bool) -> None:
         """Say on stderr what is in no file."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hagoop.answer_file import AnswerExists, AnswerFile
+from hagoop.answer_file import AnswerExists, AnswerFile, AnswerUnwritten
 
 
 @pytest.fixture(autouse=True)
@@ -181,3 +181,28 @@ def test_leftover_of_a_killed_run_is_in_nobodys_way(folder):
     answer.finish()
     killed.abandon()
     assert (folder / "out").read_bytes() == b"whole"
+
+
+def test_full_disk_leaves_nothing(folder):
+    """Neither when it is written to nor, with what a buffer still held, when it is given up."""
+    answer = AnswerFile("out", force=False)
+    answer.write(b"half")
+    with open("/dev/full", "wb") as full:
+        answer._file.flush()
+        os.dup2(full.fileno(), answer._file.fileno())
+    answer.write(b"more")
+    with pytest.raises(AnswerUnwritten, match=r"^'out' cannot be written: no space left on device$"):
+        answer.finish()
+    answer.abandon()
+    assert names(folder) == []
+
+
+def test_name_may_be_as_long_as_names_can_be(folder):
+    """And if it is longer that is said before anything is run."""
+    answer = AnswerFile("\udcff" * 255, force=False)
+    answer.check()
+    answer.write(b"one\n")
+    answer.finish()
+    assert (folder / answer.name).read_bytes() == b"one\n"
+    with pytest.raises(AnswerUnwritten, match=r"^'x+' cannot be written: file name too long$"):
+        AnswerFile("x" * 256, force=False).check()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hagoop.answer_file import AnswerExists, AnswerFile
+from hagoop.answer_file import AnswerExists, AnswerFile, AnswerUnwritten
 from hagoop.bad_file import BadFile, how_many, row
 from hagoop.jobs import BadLine
 
@@ -91,7 +91,7 @@ def test_existing_list_is_not_replaced_unasked(folder):
 def test_list_that_cannot_be_written_leaves_nothing(folder):
     """The place is taken by a folder."""
     (folder / "out.bad").mkdir()
-    with pytest.raises(OSError, match=r"out\.bad"):
+    with pytest.raises(AnswerUnwritten, match=r"^'out.bad' cannot be written: is a directory$"):
         bad_file(force=True).keep([LINE])
     assert [each.name for each in folder.iterdir()] == ["out.bad"]
 
