@@ -12,6 +12,10 @@ from hagoop.commands import PROTOCOL_VERSION
 Box = dict[bytes, bytes]
 
 
+class Closed(Exception):
+    """The server wants to hear no more."""
+
+
 def box(values: Box) -> bytes:
     """A box as it travels."""
     strings = [each for pair in values.items() for each in pair]
@@ -66,7 +70,8 @@ class Peer:
     def _take(self, size: int) -> bytes:
         while len(self._unread) < size:
             data = self._socket.recv(1 << 16)
-            assert data, "the server has closed the connection"
+            if not data:
+                raise Closed("the server has closed the connection")
             self._unread += data
         taken, self._unread = self._unread[:size], self._unread[size:]
         return taken
