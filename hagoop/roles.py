@@ -159,6 +159,7 @@ class WorkerRole:
     _words: dict[AssignmentId, str] = field(factory=dict)
     _number: int = 0
     leaving: bool = False
+    _gone: bool = False
 
     def beat(self, seen: tuple[Seen, ...]) -> None:
         """It works on: what it needs for that stays open."""
@@ -183,7 +184,8 @@ class WorkerRole:
             self._discard(next(iter(self.arrivals)))
         self._number += 1
         self.arrivals[str(self._number)] = request, arrived
-        if self._is_over(request):
+        # What was on its way when the session ended is of no use: its name is this session's.
+        if self._gone or self._is_over(request):
             self._discard(str(self._number))
         return str(self._number)
 
@@ -236,6 +238,7 @@ class WorkerRole:
 
     def lost(self) -> None:
         """The session is over."""
+        self._gone = True
         for word in self._words.values():
             self.desk.grants.end(word)
         for each in list(self.arrivals):

@@ -1201,3 +1201,18 @@ def test_copies_and_late_jobs_are_counted(site):
     site.commit(quick, site.job(assignment))
     assert site.commit(slow, job) == (False, -1)
     assert site.scheduler.survived == Survived(copies=1, late=1, lines=1)
+
+
+def test_bytes_that_arrive_after_their_session_are_dropped(site):
+    """They were on their way when it ended; nobody would commit them, and nobody else drop them."""
+    site.submit(site.client())
+    worker = site.worker()
+    assignment = site.ask(worker)
+    grant = site.grants.find(assignment.grant)
+    arriving = grant.receive(grant.assignment.output_bytes)
+    arriving.write(b"half of ")
+    worker.drop("its link breaks")
+    site.wires.settle()
+    arriving.write(b"it\n")
+    grant.arrived(arriving.finish())
+    assert site.spool.used_bytes == 0
