@@ -56,13 +56,14 @@ FAILURES = {
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Workers that stay, with programs of all kinds."""
+def cluster(tmp_path_factory: pytest.TempPathFactory, full: bool) -> Iterator[Cluster]:
+    """Workers that stay, with programs of all kinds; to fetch one of 2 GiB may take them too long."""
     with running(tmp_path_factory.mktemp("programs") / "it", WORKERS) as made:
         write_programs(made.at)
         joined = made.server.said(" joined as ")
         yield made
-        assert made.server.said(" joined as ") == joined == WORKERS
+        assert joined == WORKERS
+        assert full or made.server.said(" joined as ") == joined
         check_work(made)
 
 
