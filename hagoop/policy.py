@@ -12,13 +12,6 @@ from attrs import frozen
 from hagoop.experience import Pace, Prior, Record
 from hagoop.jobs import Phase
 
-SHARES = 4
-"""Leases that a worker should still get before the phase ends (k)."""
-LEASE_STARTS = 24
-"""A lease that is shorter than so many starts of its program is a worker's whole share of what is left.
-
-Smaller ones would cost more in starts than they could gain: work is taken back at the end anyway.
-"""
 LEASE_SECONDS = 60.0
 """Upper bound of a lease (L_max)."""
 FIRST_LEASE_SECONDS = 2.0
@@ -32,8 +25,8 @@ LIKELY = 0.5
 COMMIT_SECONDS = 10.0
 """Upper bound of a job's intended length (tau_max)."""
 MIN_COMMIT_SECONDS = 0.02
-END_SHARES = 3
-"""A job takes such a part of what is left of the phase at most: one in hand cannot be shared."""
+END_SHARES = 2
+"""A job takes such a part of what is left of the phase at most: not every one in hand can be shared."""
 TELLING_STARTS = 2.5
 """A job should take so many starts at least, by the most that one may take.
 
@@ -125,18 +118,15 @@ def commit_seconds(asking: Asking, supply: Supply, prior: Prior, now: float) -> 
 
 
 def lease_seconds(asking: Asking, supply: Supply) -> float:
-    """How long a lease should keep this worker busy."""
-    seconds = min(LEASE_SECONDS, _share_seconds(asking, supply.drain_seconds))
+    """How long a lease should keep this worker busy: its whole share of what is left.
+
+    Smaller ones would cost more in starts than they could gain: at the end work is taken back anyway.
+    """
+    seconds = min(LEASE_SECONDS, supply.drain_seconds)
     if asking.pace.speed is None or asking.session_seconds < FIRST_LEASE_SECONDS:
         seconds = min(seconds, FIRST_LEASE_SECONDS)
     least = max(4 * asking.pace.overhead, asking.pace.start_seconds / 2)
     return max(seconds, least, supply.workers / MESSAGES_PER_SECOND)
-
-
-def _share_seconds(asking: Asking, drain_seconds: float) -> float:
-    """A part of the worker's share of what is left; all of it where the parts would be short."""
-    short = LEASE_STARTS * asking.known_start_seconds
-    return max(drain_seconds / SHARES, min(drain_seconds, short))
 
 
 def lease_weight(asking: Asking, supply: Supply) -> int:

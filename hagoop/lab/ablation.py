@@ -113,7 +113,7 @@ PARTS: Mapping[str, Sequence[Replaced]] = {
     "ask-ahead": (Replaced(Machine, "_ask_in_time", _nothing),),
     "beats": (Replaced(policy, "BEAT_SECONDS", 1.0),),
     "beats-5s": (Replaced(policy, "BEAT_SECONDS", 5.0),),
-    "shrinking": (Replaced(policy, "_share_seconds", lambda asking, drain_seconds: inf),),
+    "shrinking": (Replaced(policy.Supply, "drain_seconds", inf),),
     "first-lease": (Replaced(policy, "FIRST_LEASE_SECONDS", inf),),
     "own-speed": (Replaced(Fleet, "speed", _speed_of_all),),
     "identities": (Replaced(Product, "joined", _joined_as_new),),

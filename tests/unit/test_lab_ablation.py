@@ -11,8 +11,11 @@ from hagoop.lab.scores import as_object
 from hagoop.lab.trial import try_out
 
 USUAL = "hostile", Drawing(seed=3, workers=25, seconds=8)
+VARIED = "home-volunteers", Drawing(seed=1, workers=20, seconds=10)
 OTHERS: Mapping[str, tuple[str, Drawing]] = {
-    "earned-time": ("hostile", Drawing(seed=6, workers=40, seconds=60)),
+    "cut-short": VARIED,
+    "earned-time": VARIED,
+    "last-jobs": VARIED,
     "miss-counts": ("hostile", Drawing(seed=5, workers=25, seconds=8)),
     "promises": ("half-die", Drawing(seed=1, workers=20, seconds=20)),
 }

@@ -92,21 +92,26 @@ def test_fast_worker_gets_more_in_the_same_time(books: Books) -> None:
     assert sizes[0] == pytest.approx(sizes[1], rel=0.1)
 
 
-def test_last_lines_are_shared_out_in_small_leases(books: Books) -> None:
-    """A quarter of what one worker would need for the rest."""
+def test_last_lines_are_shared_out_by_speed(books: Books) -> None:
+    """Each worker gets its share of the rest at once; one that is alone gets all."""
     books.submit(lines=40)
-    assert books.ask(books.join()).open_weight == 10
+    one, two = books.join("w1"), books.join("w2")
+    assert books.ask(one).open_weight == 20
+    books.submit("r2", lines=40)
+    books.end(one)
+    assert books.ask(two).open_weight == 40
 
 
 def test_share_is_counted_with_the_speeds_of_now(books: Books) -> None:
     """Speeds grow a hundredfold when a phase begins: beside an old sum one share would be all."""
     books.submit(lines=MUCH)
     one, two = books.join("w1"), books.join("w2")
+    books.now += policy.FIRST_LEASE_SECONDS
     leases = [books.ask(one), books.ask(two)]
     books.now += 0.001
     for lease in leases:
         books.commit(lease, seconds=0.001)
-    assert MUCH / 9 < books.ask(one).open_weight < MUCH / 7
+    assert MUCH / 2.1 < books.ask(one).open_weight < MUCH / 1.9
 
 
 def test_speed_is_carried_from_request_to_request(books: Books) -> None:
@@ -308,8 +313,7 @@ def test_commit_is_whole_or_nothing(books: Books, start: int, end: int) -> None:
     """It begins at the front, ends within the lease and has lines; otherwise nothing changes."""
     books.submit(lines=40)
     session = books.join()
-    lease = books.ask(session)
-    assert lease.stretch.open == Range(0, 10)
+    lease = books.hold(session, 0, 10)
     assert books.rejected(session, finished(lease, start, end))
     assert lease.stretch.open == Range(0, 10)
     assert not books.progress().committed
@@ -683,7 +687,7 @@ def test_end_taken_back_to_the_front_ends_the_lease(books: Books) -> None:
 def test_answer_to_a_question_that_is_over_changes_nothing(books: Books) -> None:
     """The lease has ended meanwhile, or nothing was given up."""
     books.submit(lines=40)
-    lease = books.ask(books.join())
+    lease = books.hold(books.join(), 0, 10)
     books.ledger.end_taken_back(AssignmentId("1-99"), 0)
     books.ledger.end_taken_back(lease.id, 99)
     assert lease.stretch.open == Range(0, 10)
@@ -917,7 +921,7 @@ def test_place_of_a_failure_lies_in_what_the_worker_held(
 ) -> None:
     """A stranger names it, and a sentence is made of it."""
     books.submit(lines=40, attempts=1)
-    decisions = books.fail(books.ask(books.join()), place=claimed)
+    decisions = books.fail(books.hold(books.join(), 0, 10), place=claimed)
     assert isinstance(decisions[0], ProgramBroken)
     assert (decisions[0].failure.start, decisions[0].failure.end) == told
 
@@ -970,7 +974,7 @@ def test_lines_of_a_phase_that_is_over_are_not_counted(books: Books) -> None:
 def test_request_that_ends_cancels_its_leases(books: Books) -> None:
     """Its workers stop and take other work."""
     request = books.submit(lines=100)
-    leases = [books.ask(books.join(f"w{number}")) for number in range(2)]
+    leases = [books.ask(each) for each in [books.join(f"w{number}") for number in range(2)]]
     decisions = books.ledger.request_ended(R1, State.FAILED, "oh")
     assert decisions == [Cancel(each.session.id, each.id, "the request has ended") for each in leases]
     assert (request.state, request.message, request.leases) == (State.FAILED, "oh", 0)

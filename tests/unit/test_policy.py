@@ -51,10 +51,11 @@ def test_proven_worker_gets_at_most_a_minute() -> None:
 
 
 def test_leases_shrink_towards_the_end() -> None:
-    """Each worker should still get four before the phase ends."""
+    """Each worker gets its whole share of what is left, whatever its program takes to start."""
     supply = Supply(left=4000.0, speed=100.0, workers=2)
-    assert supply.drain_seconds == 40.0
-    assert policy.lease_seconds(asking(), supply) == 10.0
+    assert policy.lease_seconds(asking(), supply) == supply.drain_seconds == 40.0
+    assert policy.lease_seconds(asking(start=1.0), supply) == 40.0
+    assert policy.lease_weight(asking(25.0), supply) == 1000
 
 
 def test_lease_is_worth_its_overhead() -> None:
@@ -92,20 +93,12 @@ def test_slow_lines_are_rarely_done_in_pairs() -> None:
     assert sizes.count(2) < 20
 
 
-def test_short_leases_are_whole_shares() -> None:
-    """What starts slowly is not started four times for what one start could do."""
-    supply = Supply(left=400.0, speed=100.0, workers=2)
-    assert policy.lease_seconds(asking(start=0.1), supply) == pytest.approx(2.4)
-    assert policy.lease_seconds(asking(start=1.0), supply) == supply.drain_seconds == 4.0
-    assert policy.lease_seconds(asking(start=5.0), PLENTY) == policy.LEASE_SECONDS
-
-
 def test_rest_that_is_not_worth_a_start_comes_along() -> None:
     """Nobody starts a program for the last few lines."""
     asked = asking(100.0, start=1.0)
     assert policy.lease_weight(asked, Supply(150.0, 200.0, 2)) == 150
     assert policy.lease_weight(asked, Supply(250.0, 200.0, 2)) == 125
-    assert policy.lease_weight(asking(100.0, new=True, start=1.0), Supply(150.0, 200.0, 2)) == 50
+    assert policy.lease_weight(asking(100.0, new=True, start=1.0), Supply(150.0, 200.0, 2)) == 75
 
 
 def test_large_fleet_gets_leases_that_the_server_can_hand_out() -> None:
@@ -133,6 +126,13 @@ def test_job_is_longer_for_who_lasts_longer() -> None:
     assert frail < usual < policy.COMMIT_SECONDS
     lasting = Asking(Record(exposure=1e6), Pace(1.0, 0.02, starting(0.05)), 1.0, 100.0)
     assert policy.commit_seconds(lasting, PLENTY, PRIOR, 0.0) == policy.COMMIT_SECONDS == 10.0
+
+
+def test_job_is_half_of_what_is_left_at_most() -> None:
+    """Of what all workers still have to do, leased or not: the next may be shared out again."""
+    lasting = evolve(asking(), record=Record(exposure=1e6))
+    supply = Supply(left=200.0, speed=100.0, workers=2, leased=600.0)
+    assert policy.commit_seconds(lasting, supply, PRIOR, 0.0) == supply.seconds_left / 2 == 4.0
 
 
 def test_job_that_costs_much_is_longer_than_ten_seconds() -> None:

@@ -798,7 +798,7 @@ def test_request_that_leaves_out_lines_of_a_file_that_changed_fails(site):
     site.submit(client, submission=order)
     it = site.ask(worker)
     site.texts.changed = True
-    site.commit(worker, site.job(it))
+    site.commit(worker, site.job(it, end=3))
     status = site.status(client)
     assert (status.state, status.message) == (State.FAILED, "'a.txt' changed while the request ran")
 
