@@ -9,9 +9,10 @@ from attrs import define, field
 from hagoop import notice, policy
 from hagoop.errors import LedgerError
 from hagoop.experience import Pace, Prior, Record, Usual, fit_prior, usual_of
-from hagoop.jobs import Finished, Phase, RequestId, SessionId, WorkerId
+from hagoop.jobs import Finished, Phase, Program, RequestId, SessionId, WorkerId
 from hagoop.leases import Lease, Session
 from hagoop.progress import Progress
+from hagoop.remembered import MOST_PROGRAMS
 from hagoop.requests import Request
 from hagoop.standing import Standing
 
@@ -34,7 +35,11 @@ PhaseKey = tuple[RequestId, Phase, int]
 
 @define(eq=False)
 class Fleet:
-    """Sessions and records; times are seconds of one monotonic clock."""
+    """Sessions and records; times are seconds of one monotonic clock.
+
+    What is usual for a program is known of each request, and of as many programs as workers remember
+    from one request to the next: those of which something was committed last.
+    """
 
     records: dict[WorkerId, Record] = field(factory=dict)
     sessions: dict[SessionId, Session] = field(factory=dict)
@@ -48,6 +53,7 @@ class Fleet:
     _commits: int = 0
     _usual: dict[tuple[RequestId, Phase], Usual] = field(factory=dict)
     _learned: Counter[tuple[RequestId, Phase]] = field(factory=Counter)
+    _remembered: dict[tuple[Program, Phase], Usual] = field(factory=dict)
 
     def live_session(self, worker: WorkerId) -> Session | None:
         """The session that holds an identity now."""
@@ -152,16 +158,31 @@ class Fleet:
         return policy.Asking(
             self.records[session.worker],
             request.pace(session.worker, phase),
-            self.speed(session, request, phase),
+            self.hoped_speed(session, request, phase),
             now - session.since,
         )
 
     def speed(self, session: Session, request: Request, phase: Phase) -> float:
         """Weight a second: measured, else as usual here for a worker of its relative speed."""
+        return self._speed(session, request, phase, self._usual.get((request.id, phase)))
+
+    def hoped_speed(self, session: Session, request: Request, phase: Phase) -> float:
+        """The same; before anything is known here, by how fast the program was in an earlier request.
+
+        Its lines may be others now: this is good enough to share out work by, which can be taken back,
+        but nobody is late by it.
+        """
+        known = self._usual.get((request.id, phase))
+        if known is None or not known.known:
+            known = self._remembered.get((request.program, phase))
+        return self._speed(session, request, phase, known)
+
+    def _speed(
+        self, session: Session, request: Request, phase: Phase, known: Usual | None
+    ) -> float:
         pace = request.pace(session.worker, phase)
         if pace.speed is not None:
             return pace.speed
-        known = self._usual.get((request.id, phase))
         record = self.records[session.worker]
         if known is None or not known.known:
             return policy.GUESSED_SPEED[phase] * exp(record.relative)
@@ -183,7 +204,7 @@ class Fleet:
         known = self._supplies.get(phase)
         if known is None or now > known[0] or self._commits >= known[1]:
             working = [each for each in self.sessions.values() if not each.stalled and not each.leaving]
-            speed = sum(each.slots * self.speed(each, request, progress.phase) for each in working)
+            speed = sum(each.slots * self.hoped_speed(each, request, progress.phase) for each in working)
             until = now + SUPPLY_SECONDS, self._commits + max(1, int(COMMITS_EACH * len(working)))
             known = self._supplies[phase] = *until, speed, progress.leased_weight
         return policy.Supply(progress.left, known[2], len(self.sessions), known[3])
@@ -192,7 +213,7 @@ class Fleet:
         self, session: Session, request: Request, progress: Progress, now: float
     ) -> tuple[float, int]:
         """How long a worker's next lease should keep it busy, and its weight; 0: nothing fits."""
-        speed = self.speed(session, request, progress.phase)
+        speed = self.hoped_speed(session, request, progress.phase)
         return notice.fitted(self._next_lease(session, request, progress, now), session, speed, now)
 
     def _next_lease(
@@ -230,7 +251,16 @@ class Fleet:
         if known is None or self._learned[key] >= COMMITS_EACH * known.known:
             known = self._usual[key] = usual_of(self._paces(request, phase))
             self._learned[key] = 0
+            self._remember(request.program, phase, known)
         return known
+
+    def _remember(self, program: Program, phase: Phase, known: Usual) -> None:
+        if not known.known:
+            return  # Cells without keys show no speed.
+        self._remembered.pop((program, phase), None)
+        self._remembered[program, phase] = known
+        if len(self._remembered) > MOST_PROGRAMS:
+            del self._remembered[next(iter(self._remembered))]
 
     def _paces(self, request: Request, phase: Phase) -> Iterator[tuple[Pace, Record]]:
         return (

@@ -10,7 +10,7 @@ from math import inf
 from attrs import evolve, frozen
 
 from hagoop import policy
-from hagoop.experience import Prior, Record
+from hagoop.experience import Prior, Record, Usual
 from hagoop.fleet import Fleet
 from hagoop.jobs import Finished, Phase, Program
 from hagoop.lab.machine import Machine
@@ -50,8 +50,9 @@ def _life_of_all(record: Record, prior: Prior, now: float) -> float:
     return prior.b / prior.a
 
 
-def _speed_of_all(fleet: Fleet, session: Session, request: Request, phase: Phase) -> float:
-    known = fleet._usual.get((request.id, phase))
+def _speed_of_all(
+    fleet: Fleet, session: Session, request: Request, phase: Phase, known: Usual | None
+) -> float:
     return known.speed if known and known.known else policy.GUESSED_SPEED[phase]
 
 
@@ -115,7 +116,7 @@ PARTS: Mapping[str, Sequence[Replaced]] = {
     "beats-5s": (Replaced(policy, "BEAT_SECONDS", 5.0),),
     "shrinking": (Replaced(policy.Supply, "drain_seconds", inf),),
     "first-lease": (Replaced(policy, "FIRST_LEASE_SECONDS", inf),),
-    "own-speed": (Replaced(Fleet, "speed", _speed_of_all),),
+    "own-speed": (Replaced(Fleet, "_speed", _speed_of_all),),
     "identities": (Replaced(Product, "joined", _joined_as_new),),
     "last-jobs": (Replaced(policy, "END_SHARES", 1e-9),),
     "quick-review": (Replaced(policy, "LEAST_REVIEW_SECONDS", policy.BEAT_SECONDS),),
