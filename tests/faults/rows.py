@@ -9,7 +9,7 @@ from attrs import frozen
 LIARS = "nobody looks for workers that lie yet"
 SANDBOX = "programs are held together, not locked in: there is no sandbox yet"
 OPEN = frozenset(
-    "S1 S3 S4 D2 D5".split()
+    "S1 S3 S4".split()
 )
 """Rows that nobody has written a test for yet."""
 
@@ -247,7 +247,11 @@ PROGRAMS = {
         hundred_threads_are_no_crime program_that_eats_memory_is_stopped
         program_that_fills_the_disk_is_stopped""",
     ),
-    "X3": row("prints for ever", "integration/test_bad_input: program_that_prints_for_ever"),
+    "X3": row(
+        "prints for ever",
+        """integration/test_bad_input: program_that_prints_for_ever
+        faults/test_programs: stderr_for_ever_is_no_progress_and_no_memory""",
+    ),
     "X4": row(
         "reads nothing, closes its streams",
         """integration/test_bad_input: program_that_reads_nothing
@@ -261,56 +265,91 @@ PROGRAMS = {
         "fails, hangs, cannot be started",
         """integration/test_bad_input: failing_program killed_program program_that_never_ends
         program_that_is_not_executable program_for_another_machine script_without_its_interpreter
-        program_fails_at_one_line""",
+        program_fails_at_one_line
+        faults/test_programs: each_failure_is_told_as_what_it_is
+        poisoned_line_stops_after_so_many_workers""",
     ),
     "X7": row(
         "prints something else each time",
-        "unit/test_sessions: copies_that_differ_are_told",
+        """unit/test_sessions: copies_that_differ_are_told
+        faults/test_programs: program_that_is_never_the_same_is_nobodys_lie""",
         "what only a quorum finds: there is none yet",
     ),
-    "X8": row("prints any bytes", "integration/test_promise_real: answer_is_what_the_pipe_gives"),
-    "X9": row("tries to get out", skipped=SANDBOX),
+    "X8": row(
+        "prints any bytes",
+        """integration/test_promise_real: answer_is_what_the_pipe_gives
+        faults/test_programs: bytes_of_all_kinds_pass_through""",
+    ),
+    "X9": row(
+        "tries to get out, to its worker",
+        "faults/test_programs: program_does_not_reach_its_worker",
+        SANDBOX,
+    ),
     "X10": row(
         "is a link, a pipe, a device, vanishes",
-        "integration/test_bad_input: missing_file_to_ship",
+        """integration/test_bad_input: missing_file_to_ship
+        faults/test_programs: program_that_is_a_link_is_what_it_leads_to
+        program_that_is_no_file_is_refused program_is_what_it_was_when_it_was_submitted
+        huge_program_costs_no_memory""",
     ),
 }
 
 DATA = {
-    "D1": row("empty, newlines only, no last newline", "unit/test_inputs: any_bytes_pass"),
-    "D2": row("lines of 100 MB and more"),
-    "D3": row("names of all kinds", "unit/test_found: strange_names_are_names"),
+    "D1": row(
+        "empty, newlines only, no last newline",
+        """unit/test_inputs: any_bytes_pass
+        faults/test_data: odd_files_have_one_rule_each empty_files_cost_nothing""",
+    ),
+    "D2": row("lines of 100 MB and more", "faults/test_data: huge_line_streams"),
+    "D3": row(
+        "names of all kinds",
+        """unit/test_found: strange_names_are_names
+        faults/test_data: hostile_names_are_names answers_go_where_they_are_told_to""",
+    ),
     "D4": row(
         "loops of links, unreadable, growing",
         """unit/test_found: loop_of_links_is_refused unreadable_file_is_refused
         unit/test_inputs: changed_file_is_refused removed_file_is_refused
         unit/test_checked: no_byte_is_given_after_a_change change_while_lines_are_counted_is_noticed
-        file_whose_name_is_gone_is_read_to_its_end""",
+        file_whose_name_is_gone_is_read_to_its_end
+        faults/test_data: inputs_that_cannot_be_read_are_refused_before_anything_runs""",
     ),
-    "D5": row("an answer larger than memory"),
+    "D5": row(
+        "an answer larger than memory",
+        """faults/test_data: large_answer_is_in_nobodys_memory
+        faults/test_server_memory: slow_readers_of_an_answer_cost_little""",
+    ),
     "D6": row(
         "a client that vanishes",
         """integration/test_clients: client_killed_before_it_submits_leaves_nothing
         request_outlives_a_client_killed_after_the_acknowledgement
-        client_killed_while_it_follows_loses_nothing""",
+        client_killed_while_it_follows_loses_nothing
+        faults/test_data: client_killed_while_it_downloads download_goes_on_where_it_broke""",
     ),
     "D7": row(
         "the same submit twice",
         """faults/test_not_told: run_that_is_not_told wait_and_what_follows
+        faults/test_data: same_submit_again_is_the_same_request
         unit/test_sessions: same_key_twice_is_one_request""",
     ),
     "D8": row(
         "packed to fill disks, damaged",
         """unit/test_unpacking: file_that_was_made_to_fill_disks_is_refused damaged_file_is_named
-        integration/test_packed_inputs: damaged_file_fails_the_request_by_its_name""",
+        integration/test_packed_inputs: damaged_file_fails_the_request_by_its_name
+        faults/test_data: bombs_are_refused_before_they_go_off uploads_of_another_length_are_nothing""",
     ),
     "D9": row(
         "no place for the answer",
-        "integration/test_bad_input: answer_exists answer_without_a_place",
+        """integration/test_bad_input: answer_exists answer_without_a_place
+        faults/test_data: answer_that_finds_no_room_is_kept_by_the_server
+        answer_that_may_not_be_written_is_refused_first""",
     ),
     "D10": row(
         "very many of everything",
-        "integration/test_clients: small_request_is_not_stuck_behind_a_large_one",
+        """integration/test_clients: small_request_is_not_stuck_behind_a_large_one
+        faults/test_server_memory: many_requests_cost_little_and_all_get_their_share
+        many_jobs_cost_little who_reads_no_answers_costs_no_memory
+        connections_that_ask_for_ever_cost_no_memory small_uploads_that_nobody_uses_go_to_disk""",
     ),
 }
 

@@ -123,7 +123,7 @@ def test_empty_files_cost_nothing(cluster: Cluster, full: bool) -> None:
 @pytest.mark.parametrize("reducer", [None, "cat"], ids=["mapped", "sorted"])
 @pytest.mark.parametrize(
     "size",
-    [10 * MIB, *(pytest.param(each * MIB, marks=pytest.mark.full) for each in (100, 1024))],
+    [24 * MIB, *(pytest.param(each * MIB, marks=pytest.mark.full) for each in (100, 1024))],
     ids=lambda size: f"{size // MIB} MiB",
 )
 def test_huge_line_streams(cluster: Cluster, size: int, reducer: str | None) -> None:
@@ -136,7 +136,7 @@ def test_huge_line_streams(cluster: Cluster, size: int, reducer: str | None) -> 
                 file.write(b"m" * MIB)
             file.write(line.partition(b"%b")[2] + b"zz\tlast")
         words = () if reducer is None else ("--reducer", reducer)
-        with grows_no_more_than(64 * MIB, cluster.server, *cluster.workers):
+        with grows_no_more_than(min(size - 4 * MIB, 64 * MIB), cluster.server, *cluster.workers):
             run(cluster, "huge", "--mapper", "cat", *words, "--output", f"answer-{number}", "--force")
         with open(path, "ab") as file:
             file.write(b"\n")
@@ -217,7 +217,7 @@ def test_large_answer_is_in_nobodys_memory(cluster: Cluster, full: bool) -> None
     with open(path, "wb") as file:
         for _ in range(copies):
             file.write(block)
-    with grows_no_more_than(96 * MIB, cluster.server, *cluster.workers):
+    with grows_no_more_than(48 * MIB, cluster.server, *cluster.workers):
         run(cluster, "large", "--mapper", "cat", "--output", "large-answer")
     assert can("cmp", str(path), str(cluster.at / "large-answer"))
     path.unlink()

@@ -131,11 +131,6 @@ def test_program_that_is_never_the_same_is_nobodys_lie(cluster: Cluster) -> None
     assert cluster.ask("status")["failures"] == 0
 
 
-@pytest.mark.skip(reason="there is no quorum yet")
-def test_answers_that_differ_in_a_quorum_are_told_as_not_deterministic() -> None:
-    """X7: needs several results for each range."""
-
-
 def test_bytes_of_all_kinds_pass_through(cluster: Cluster) -> None:
     """X8: NUL, 0xFF, CR, invalid UTF-8; keys that are empty, and lines that are nothing but tabs."""
     for reducer in (None, "cat", "./raw.py"):
@@ -143,11 +138,6 @@ def test_bytes_of_all_kinds_pass_through(cluster: Cluster) -> None:
         ran = cluster.request("run", "input", "--mapper", "./raw.py", *words)
         assert ran.returncode == 0, ran.stderr.decode()
         assert differ(ran.stdout, oracle([TEXT], "./raw.py", reducer, cluster.at)) == ""
-
-
-@pytest.mark.skip(reason="programs are not in a sandbox yet")
-def test_program_escapes_nowhere() -> None:
-    """X9: network, /home, other jobs, ptrace, mount, user namespaces, setuid."""
 
 
 @pytest.mark.skipif(
@@ -209,10 +199,10 @@ def test_huge_program_costs_no_memory(cluster: Cluster, full: bool) -> None:
     huge = cluster.at / "huge"
     with open(huge, "wb") as file:
         file.write(HEADER_OF_AARCH64)
-        file.truncate(2 << 30 if full else 128 << 20)
+        file.truncate(2 << 30 if full else 96 << 20)
     huge.chmod(0o755)
-    limited = ["prlimit", f"--data={100 << 20}"] if can("prlimit", "--version") else []
-    with grows_no_more_than(64 << 20, cluster.server, *cluster.workers):
+    limited = ["prlimit", f"--data={80 << 20}"] if can("prlimit", "--version") else []
+    with grows_no_more_than(48 << 20, cluster.server, *cluster.workers):
         words = ("run", "short", "--quiet", "--mapper", "./huge")
         ran = cluster.request(*words, prefix=limited, seconds=240)
     said = ran.stderr.decode()
