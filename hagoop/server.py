@@ -263,11 +263,15 @@ def _make_door(config: ServerConfig, doorway: Doorway | None) -> Door:
 class ServerService(MultiService):
     """A server as ``twistd`` runs it.
 
+    :param owns_process: whether it is what its process is there for, and so what SIGTERM stops.
     :ivar command_port: the port that takes commands, once it listens; ``web_port``: bytes.
     """
 
-    def __init__(self, reactor: IServerReactor, config: ServerConfig) -> None:
+    def __init__(
+        self, reactor: IServerReactor, config: ServerConfig, *, owns_process: bool = False
+    ) -> None:
         super().__init__()
+        self._owns_process = owns_process
         self._reactor = reactor
         self._config = config
         self._lock: StateLock | None = None
@@ -333,8 +337,9 @@ class ServerService(MultiService):
         super().startService()
         if self._server is not None:
             self._server.start()
-        # Twisted's own comes first, and would end the process by the signal once all is put away.
-        self._reactor.callWhenRunning(lambda: self._reactor.callLater(0, self._catch))
+        if self._owns_process:
+            # Twisted's own comes first, and would end the process by the signal once all is put away.
+            self._reactor.callWhenRunning(lambda: self._reactor.callLater(0, self._catch))
 
     def _catch(self) -> None:
         if self.running:
@@ -378,6 +383,6 @@ def lengthen_queue(port: IListeningPort) -> None:
 
 def make_server_service(reactor: IServerReactor, config: ServerConfig) -> IService:
     """A server that is not started yet."""
-    service: IService = ServerService(reactor, config)
+    service: IService = ServerService(reactor, config, owns_process=True)
     return service
 
