@@ -19,12 +19,16 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import IConsumer, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Protocol
+from twisted.internet.task import Cooperator
 from twisted.python.failure import Failure
+from twisted.web._newclient import RequestNotSent
 from twisted.web.client import (
     URI,
     Agent,
     FileBodyProducer,
     HTTPConnectionPool,
+    RequestGenerationFailed,
+    RequestTransmissionFailed,
     ResponseDone,
     ResponseFailed,
 )
@@ -35,13 +39,18 @@ from zope.interface import implementer
 
 from hagoop.door.dialling import over_tls
 from hagoop.door.join_string import JoinString
-from hagoop.errors import SpoolFull, TransferFailed
+from hagoop.errors import HaGoopError, SpoolFull, TransferFailed
 from hagoop.interfaces import IServerReactor
 from hagoop.tuning import Tuned
 
 CONNECT_SECONDS = 10.0
 MOST_TEXT = 1 << 16
 TOO_LARGE = 413
+BROKEN = (
+    ConnectError, ConnectionClosed, OSError, RequestGenerationFailed, RequestNotSent,
+    RequestTransmissionFailed, ResponseFailed, TimeoutError,
+)  # fmt: skip
+"""What becomes of a request whose connection breaks, at any moment of it."""
 IDLE_SECONDS = 60.0
 """A body that stands still for so long has failed: a half-open link must not hold a slot for ever."""
 
@@ -98,11 +107,15 @@ class LinkBroke(TransferFailed):
 
 @implementer(IBodyProducer)
 class _Upload(FileBodyProducer):
-    """A file as a body, hashed while it goes; pieces large enough for their reading not to matter."""
+    """A file as a body, hashed while it goes; pieces large enough for their reading not to matter.
 
-    def __init__(self, file: BinaryIO, size: int | None) -> None:
+    One piece at a turn of the clock.
+    """
+
+    def __init__(self, file: BinaryIO, size: int | None, clock: IReactorTime) -> None:
         self.digest = hashlib.sha256()
-        super().__init__(file, readSize=1 << 17)
+        turns = Cooperator(lambda: lambda: True, lambda turn: clock.callLater(0, turn))
+        super().__init__(file, turns, readSize=1 << 17)
         self.length = UNKNOWN_LENGTH if size is None else size
 
     def _determineLength(self, fObj: BinaryIO) -> object:
@@ -205,7 +218,7 @@ class Transfer:
         :raises TransferFailed: it was refused or cut off.
         :raises SpoolFull: the server has no room.
         """
-        body = _Upload(file, size)
+        body = _Upload(file, size, self.reactor)
         response = await self._request(b"PUT", path, _headers(grant), body)
         if response.code == TOO_LARGE:
             raise SpoolFull(await _text(response))
@@ -221,11 +234,22 @@ class Transfer:
         uri = f"http://{host}:{self.port}/{path}".encode()
         try:
             response: IResponse = await self._agent.request(method, uri, headers, body)
-        except (ConnectError, ConnectionClosed, ResponseFailed, TimeoutError, OSError) as error:
-            raise LinkBroke(f"{host}:{self.port} does not take or give bytes: {error}") from error
+        except BROKEN as error:
+            cause = _cause(error)
+            if isinstance(cause, HaGoopError):
+                # Of what was to be sent.
+                raise cause from error
+            raise LinkBroke(f"{host}:{self.port} does not take or give bytes: {cause}") from error
         except (CancelledError, ConnectingCancelledError) as error:
             raise TransferFailed("the transfer was cancelled") from error
         return response
+
+
+def _cause(error: Exception) -> Exception:
+    """What is behind an error of Twisted's."""
+    reasons: list[Failure] = getattr(error, "reasons", [])
+    cause = reasons[0].value if reasons else error
+    return cause if isinstance(cause, Exception) else error
 
 
 def _headers(grant: str) -> Headers:

@@ -3,9 +3,11 @@
 import contextlib
 import socket
 from collections.abc import Iterator
+from io import BytesIO
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
@@ -60,6 +62,42 @@ async def test_cancelled_on_its_way(transfer: Transfer, turns: int) -> None:
     fetching.cancel()
     with pytest.raises(TransferFailed):
         await fetching
+
+
+class Killed(Protocol):
+    """A server that is killed while a body comes."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """It is gone."""
+        self.transport.abortConnection()
+
+
+async def test_link_that_breaks_under_an_upload(transfer: Transfer) -> None:
+    """It fails as all transfers do: whoever sends it knows that it may be sent again."""
+    from twisted.internet import reactor
+
+    port = reactor.listenTCP(0, Factory.forProtocol(Killed), interface="127.0.0.1")
+    gone = Transfer(reactor, "127.0.0.1", port.getHost().port)
+    try:
+        with pytest.raises(TransferFailed, match="does not take or give bytes"):
+            await gone.put("body", "", BytesIO(BODY * 20), None)
+    finally:
+        await gone.close()
+        await port.stopListening()
+
+
+class Shrunk(BytesIO):
+    """A file that has become shorter."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        """There is less."""
+        raise TransferFailed("an input became shorter")
+
+
+async def test_file_that_cannot_be_sent_says_why(transfer: Transfer) -> None:
+    """In its own words."""
+    with pytest.raises(TransferFailed, match=r"^an input became shorter$"):
+        await transfer.put("body", "", Shrunk(), 100)
 
 
 async def test_cancelled_while_it_connects(transfer: Transfer) -> None:
