@@ -1,5 +1,6 @@
 """What clients bring: programs, manifests and files, checked and kept when a request is submitted."""
 
+import secrets
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -46,6 +47,8 @@ class Intake:
     _uploads: dict[str, Uploaded | None] = field(factory=dict)
     _limits: dict[str, int] = field(factory=dict)
     _number: int = 0
+    # A client may name its uploads to the server that comes back after the one that it gave them to.
+    _life: str = field(factory=lambda: secrets.token_hex(4))
 
     # Uploads
 
@@ -66,7 +69,7 @@ class Intake:
     def expect(self, digest: str, size: int) -> tuple[str, str]:
         """Let a client send something: its name, and the word that opens the way."""
         self._number += 1
-        name = f"u{self._number}"
+        name = f"u{self._number}-{self._life}"
         self._uploads[name] = None
         limit = self._limits[name] = size if size >= 0 else 1 << 60
 

@@ -47,3 +47,12 @@ def test_program_of_a_refused_request_is_kept_and_closed(tmp_path: Path, monkeyp
         refused[0].raiseException()
     assert intake.has_program(digest)
     assert [each.closed for each in opened] == [True]
+
+
+def test_names_of_uploads_are_of_one_life_of_the_server(tmp_path: Path) -> None:
+    """A client that names its own to the server that came back must not name another's."""
+    grants = Grants(lambda: "word", lambda: 0.0)
+    spool = FolderSpool(tmp_path / "spool", Clock(), 1 << 20)
+    lives = [Intake(spool, Clock(), maybeDeferred, grants, ()) for _ in range(2)]
+    names = {life.expect("", 10)[0] for life in lives for _ in range(3)}
+    assert len(names) == 6
