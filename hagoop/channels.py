@@ -210,7 +210,8 @@ class GrantedSite(Site):
         self.command_port = command_port
         self.porch = porch
         self.channels: set[ByteChannel] = set()
-        super().__init__(root)
+        # Twisted would look at a clock of its own.
+        super().__init__(root, reactor=porch.clock)
 
     def drop(self, secrets: Collection[str]) -> None:
         """End what these have opened."""

@@ -29,6 +29,7 @@ from hagoop.door.crowd import raise_limit
 from hagoop.door.doors import Door, LockedDoor, OpenDoor
 from hagoop.door.doorway import Doorway, introduce, open_doorway, own_host
 from hagoop.door.porch import Porch
+from hagoop.errors import TransferFailed
 from hagoop.experience import Record
 from hagoop.fleet import Fleet
 from hagoop.grants import Grant, Grants
@@ -40,6 +41,7 @@ from hagoop.ledger import Ledger
 from hagoop.lives_log import LIVES_NAME, LivesLog
 from hagoop.mending import Mending
 from hagoop.options import ServerConfig, listening_host, listening_port
+from hagoop.phases import RequestData
 from hagoop.recovery import read_stories, restore
 from hagoop.roles import Desk
 from hagoop.scheduler import Scheduler
@@ -81,11 +83,21 @@ class Source:
 
     def assignment(self, assignment: Assignment) -> Iterator[bytes]:
         """Lines or slices."""
-        return self.docket.data[assignment.request].stream(assignment)
+        return self._data(assignment).stream(assignment)
 
     def files(self, assignment: Assignment) -> Iterator[bytes]:
         """Where these lines are."""
-        return self.docket.data[assignment.request].files(assignment)
+        return self._data(assignment).files(assignment)
+
+    def _data(self, assignment: Assignment) -> RequestData:
+        """Of a request that is still known.
+
+        :raises TransferFailed: the worker has not heard yet that it was forgotten.
+        """
+        data = self.docket.data.get(assignment.request)
+        if data is None:
+            raise TransferFailed(f"the request {assignment.request} was forgotten")
+        return data
 
     def answer(self, request: RequestId) -> Answer | None:
         """An answer, as far as it is there."""

@@ -25,7 +25,7 @@ from hagoop.jobs import Assignment, RequestId
 
 log = Logger()
 RANGE = re.compile(rb"bytes=(\d{1,18})-")
-FORBIDDEN, NOT_ALLOWED = 403, 405
+FORBIDDEN, NOT_FOUND, NOT_ALLOWED = 403, 404, 405
 WELCOME = "This is HaGoop's web port: bytes for its workers and clients."
 WARNING = "Careful: this server is open to anybody who reaches it (--insecure)."
 
@@ -41,10 +41,10 @@ class ByteSource(Protocol):
         """A shipped file; raises ``HaGoopError`` when it is not there.  Blocks."""
 
     def assignment(self, assignment: Assignment) -> Iterator[bytes]:
-        """The bytes of an assignment.  Blocks."""
+        """The bytes of an assignment; raises ``HaGoopError`` when its request is gone.  Blocks."""
 
     def files(self, assignment: Assignment) -> Iterator[bytes]:
-        """Where the lines of a map assignment are.  Blocks."""
+        """Where the lines of a map assignment are; likewise.  Blocks."""
 
     def answer(self, request: RequestId) -> Answer | None:
         """The answer of a request that is still known."""
@@ -205,6 +205,14 @@ class _Leaf(_Plain):
         sending(pump).addErrback(broken)
         return NOT_DONE_YET
 
+    def send_of(
+        self, request: ByteRequest, chunks: Callable[[Assignment], Iterator[bytes]], of: Assignment
+    ) -> bytes | int:
+        try:
+            return self.send(request, chunks(of))
+        except HaGoopError as error:
+            return self.refuse(request, NOT_FOUND, str(error))
+
     def send(self, request: Request, chunks: Iterator[bytes]) -> int:
         async def sending(pump: Pump) -> None:
             if await pump.send(chunks):
@@ -234,7 +242,7 @@ class Assignments(_Leaf):
         grant = request.grant
         if not isinstance(grant, AssignmentGrant) or not request.is_for(grant.assignment.id):
             return self.refuse(request, FORBIDDEN, "this assignment was not granted")
-        return self.send(request, self.source.assignment(grant.assignment))
+        return self.send_of(request, self.source.assignment, grant.assignment)
 
     def render_PUT(self, request: ByteRequest) -> bytes:
         grant = request.grant
@@ -253,7 +261,7 @@ class Files(_Leaf):
         grant = request.grant
         if not isinstance(grant, AssignmentGrant) or not request.is_for(grant.assignment.id):
             return self.refuse(request, 403, "these files were not granted")
-        return self.send(request, self.source.files(grant.assignment))
+        return self.send_of(request, self.source.files, grant.assignment)
 
 
 class Programs(_Leaf):
@@ -268,7 +276,7 @@ class Programs(_Leaf):
         try:
             file = self.source.program(wanted[0])
         except HaGoopError as error:
-            return self.refuse(request, 404, str(error))
+            return self.refuse(request, NOT_FOUND, str(error))
         return self.send(request, read_chunks(file))
 
 
@@ -281,7 +289,7 @@ class Answers(_Leaf):
             return self.refuse(request, FORBIDDEN, "this answer was not granted")
         answer = self.source.answer(grant.request)
         if answer is None:
-            return self.refuse(request, 404, "this request was forgotten")
+            return self.refuse(request, NOT_FOUND, "this request was forgotten")
         offset = self._offset(request)
         return self.stream(
             request, lambda pump: Deferred.fromCoroutine(self._send_answer(pump, answer, offset))

@@ -121,6 +121,7 @@ class Door:
     call: Callable[..., "Deferred[object]"] = maybeDeferred
     sent: int = 0
     problems: list[tuple[Grant | None, type]] = field(factory=list)
+    forgotten: bool = False
     site: ByteSite = field(init=False)
     _end: int = 0
 
@@ -130,7 +131,6 @@ class Door:
         self.grants = Grants(lambda: next(words), self.clock.seconds)
         porch = Porch(self.clock, Audit(None, self.clock.seconds))
         self.site = ByteSite(self, self.grants, lambda: 9470, porch)
-        self.site.reactor = self.clock
 
     # As of ``ByteSource``
 
@@ -143,6 +143,11 @@ class Door:
         return BytesIO(b"#!/bin/sh\n")
 
     def assignment(self, assignment: Assignment) -> Iterator[bytes]:
+        if self.forgotten:
+            raise TransferFailed("the request r1 was forgotten")
+        return self._send()
+
+    def _send(self) -> Iterator[bytes]:
         for each in self.chunks:
             if isinstance(each, Exception):
                 raise each
@@ -222,6 +227,13 @@ class Door:
 def door():
     """An endpoint; every connection's limit of time can be called off."""
     return Door()
+
+
+def test_assignment_of_a_forgotten_request_is_refused(door):
+    """A worker whose link was away may not have heard of it."""
+    door.forgotten = True
+    reply = door.ask("GET", "assignments/1-7", door.give_assignment())
+    assert (reply.code, reply.body) == (404, b"the request r1 was forgotten\n")
 
 
 def test_grant_is_good_until_it_ends():
