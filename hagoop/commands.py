@@ -114,6 +114,7 @@ class Join(Command):
         # Optional, so that a peer of the first version learns that there is another.
         (b"secret_id", amp.Unicode(optional=True)),
         (b"secret", amp.Unicode(optional=True)),
+        (b"knows", Value(tuple[jobs.RequestId, ...], optional=True)),
     ]
     response: ClassVar = [
         (b"identity", amp.Unicode()),

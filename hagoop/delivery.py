@@ -88,6 +88,7 @@ class Delivery:
 
     :ivar failed: told what went wrong, and with which job; nothing is delivered after it.
     :ivar acknowledged: told the end of each job that counts.
+    :ivar combining: the combiner that runs.
     :ivar rate: seconds that preparing takes for each unit of weight, by the last job.
     """
 
@@ -101,7 +102,7 @@ class Delivery:
     grant: str = field(init=False)
     rate: float = 0.0
     _error: HaGoopError | None = None
-    _combiner: Running | None = None
+    combining: Running | None = None
     _room: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(WAITING))
     _flying: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(COMMITS_IN_FLIGHT))
     _last: "Deferred[None]" = field(factory=lambda: succeed(None))
@@ -127,8 +128,8 @@ class Delivery:
         """Deliver nothing more."""
         if self._error is None:
             self._error = error
-        if self._combiner is not None:
-            self._combiner.stop(str(error))
+        if self.combining is not None:
+            self.combining.stop(str(error))
 
     def _check(self) -> None:
         if self._error is not None:
@@ -160,8 +161,9 @@ class Delivery:
             self._acknowledge(done, *answer)
         finally:
             self._go_on(sent)
-            if parcel is not None and parcel.file is not None:
-                self.bench.discard(parcel.file)
+            # Also what was never prepared, because the assignment was gone by then.
+            made = done.output, parcel.file if parcel is not None else None
+            self.bench.discard(*{each for each in made if each is not None})
 
     def _go_on(self, sent: "Deferred[None]") -> None:
         """The next job's turn; jobs are sent in order."""
@@ -213,15 +215,16 @@ class Delivery:
         feed = Feed(lines, 0, lines.stat().st_size)
         task = Task(to_argv(combiner), "combine", self.assignment, done.piece, feed)
         try:
-            ended = await self.bench.run(task, output, self._combining)
+            with self.bench.gone_if_it_fails(output):
+                ended = await self.bench.run(task, output, self._began_to_combine)
         finally:
-            self._combiner = None
+            self.combining = None
             self.bench.discard(lines)
         # A combiner may print its keys in another order.
         return await self.bench.sort_again(output, self.assignment.program.order), ended.counters
 
-    def _combining(self, running: Running) -> None:
-        self._combiner = running
+    def _began_to_combine(self, running: Running) -> None:
+        self.combining = running
         if self._error is not None:
             running.stop(str(self._error))
 

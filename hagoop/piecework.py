@@ -130,10 +130,10 @@ class Work:
 
     async def cancel(self, reason: str) -> None:
         """End its program and drop it."""
-        running = self._running
+        running = [each for each in (self._running, self._delivery.combining) if each is not None]
         self._fail(Dropped(reason))
-        if running is not None:
-            await running.stop(reason)
+        for each in running:
+            await each.stop(reason)
 
     def _fail(self, error: HaGoopError) -> None:
         if self._error is None:
@@ -309,7 +309,8 @@ class Work:
         output = self.bench.new_path("output")
         task = await self._task(feed, piece)
         if task is None:
-            await self.bench.copy(feed, output)
+            with self.bench.gone_if_it_fails(output):
+                await self.bench.copy(feed, output)
             return output, NO_RUN
         try:
             return output, await self._run_task(task, output)
@@ -359,7 +360,8 @@ class Work:
         it = self.assignment
         self._begin(it.start, it.end, it.weight)
         _, merged = await self._fetch_slices()
-        self._check()
+        with self.bench.gone_if_it_fails(merged):
+            self._check()
         seconds = self.clock.seconds() - self._began
         await self._delivery.add(Done(it.start, it.end, it.weight, merged, NO_RUN, seconds, None))
 

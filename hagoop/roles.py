@@ -2,7 +2,7 @@
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -56,6 +56,8 @@ PAGE_BYTES = 60_000
 OF_ANOTHER = "(of another client)"
 MOST_WHY = 64
 """What is shown of why a worker leaves or rests."""
+MOST_KNOWN = 1000
+"""Of how many requests a worker that comes back is told."""
 MOST_ARRIVALS = 64
 """How many jobs' bytes a session may have sent without committing them."""
 MOST_UPLOADS = 4096
@@ -195,6 +197,12 @@ class WorkerRole:
 
     def _is_over(self, request: RequestId) -> bool:
         return request not in self.desk.docket.data or request in self.desk.docket.ended_facts
+
+    def still_knows(self, requests: Sequence[RequestId]) -> None:
+        """It keeps something for these: of those that ended while it was away it hears now."""
+        for each in requests[:MOST_KNOWN]:
+            if self._is_over(each):
+                self.desk.scheduler.workers[self.session.id].forget(each)
 
     def forget(self, request: RequestId) -> None:
         """A request has ended: what was sent for it will not be committed."""

@@ -162,6 +162,7 @@ class ServerLink(Link):
         held: tuple[Held, ...],
         secret_id: str | None,
         secret: str | None,
+        knows: tuple[RequestId, ...] | None,
     ) -> Any:
         """Take on a role, if the door opens."""
         self._check_join(version, role)
@@ -171,7 +172,9 @@ class ServerLink(Link):
         except Refused as refused:
             return self._refuse(claim, str(refused))
         if claim.role is Role.WORKER:
-            return self._join_worker(admission, process, name, slots, held)
+            joined = self._join_worker(admission, process, name, slots, held)
+            self._worker.still_knows(knows or ())
+            return joined
         self._role = ClientRole(self._desk, admission.owner, self.peer)
         self._let_in(admission, Role.CLIENT)
         return self._joined(WorkerId(""), "", ())

@@ -113,8 +113,19 @@ class Workbench:
 
     def discard(self, *paths: Path) -> None:
         """Remove files and folders, soon."""
+        if not paths:
+            return
         gone = deferToThreadPool(self.reactor, self.reactor.getThreadPool(), _remove, paths)
         gone.addErrback(lambda _: None)
+
+    @contextmanager
+    def gone_if_it_fails(self, *paths: Path) -> Iterator[None]:
+        """Files that are of no use unless what follows succeeds."""
+        try:
+            yield
+        except BaseException:
+            self.discard(*paths)
+            raise
 
     # Shipped files
 
@@ -133,7 +144,7 @@ class Workbench:
             return
         beside = self.new_path("program")
         digest = hashlib.sha256()
-        with _room(), open(beside, "wb") as file:
+        with self.gone_if_it_fails(beside), _room(), open(beside, "wb") as file:
 
             def write(data: bytes) -> None:
                 digest.update(data)
@@ -206,20 +217,23 @@ class Workbench:
     async def sort(self, raw: Path, order: Order) -> Path:
         """Sort lines; the unsorted file is gone afterwards."""
         target = self.new_path("sorted")
-        await self._sorter.sort(raw, target, order)
+        with self.gone_if_it_fails(raw, target):
+            await self._sorter.sort(raw, target, order)
         self.discard(raw)
         return target
 
     async def sort_again(self, printed: Path, order: Order) -> Path:
         """The same for what a combiner has printed: it rarely changes the order."""
         target = self.new_path("sorted")
-        await self._sorter.sort_again(printed, target, order)
+        with self.gone_if_it_fails(printed, target):
+            await self._sorter.sort_again(printed, target, order)
         self.discard(printed)
         return target
 
     async def merge(self, parts: list[Path], target: Path, order: Order) -> None:
         """Merge sorted files, ties in the order given."""
-        await self._sorter.merge(parts, target, order)
+        with self.gone_if_it_fails(target):
+            await self._sorter.merge(parts, target, order)
 
     def size_of(self, file: Path | None) -> int:
         """How large a file of the scratch folder has become; 0 while it is not there."""
@@ -231,7 +245,7 @@ class Workbench:
     async def pack(self, sorted_file: Path, order: Order) -> tuple[Path, Packed]:
         """Make a sorted run; the sorted file is gone afterwards."""
         target = self.new_path("packed")
-        with _room():
+        with _room(), self.gone_if_it_fails(sorted_file, target):
             packed = await self.in_thread(pack, sorted_file, target, order)
         self.discard(sorted_file)
         return target, packed

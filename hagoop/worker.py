@@ -123,7 +123,8 @@ class Worker:
     _programs: dict[RequestId, set[str]] = field(factory=dict)
     _back: list["Deferred[None]"] = field(factory=list)
     _slots: list["Deferred[None]"] = field(factory=list)
-    _asks: set["Deferred[Assignment]"] = field(factory=set)
+    _settling: list["Deferred[None]"] = field(factory=list)
+    _asks: list["Deferred[Assignment]"] = field(factory=list)
     lost: "Callable[[], None]" = field(default=lambda: None)
     _beats: LoopingCall | None = None
     _quiet: float = 0.0
@@ -169,6 +170,7 @@ class Worker:
             name=self.config.name,
             slots=self.config.slots,
             held=tuple(each.held for each in held),
+            knows=tuple(self._programs),
             secret_id=line.id if line else "",
             secret=line.secret if line else "",
         )
@@ -300,7 +302,7 @@ class Worker:
             await work.run()
             # The last jobs of one assignment are delivered while the next one runs, but only of one.
             await settling
-            settling = Deferred.fromCoroutine(self._settle(work))
+            settling = self._begin_to_settle(work)
             if work.failed:
                 await settling
             if not self._stopping:
@@ -308,11 +310,11 @@ class Worker:
 
     def _ask_for(self, number: int) -> "Deferred[Assignment]":
         asked = Deferred.fromCoroutine(self._ask(number))
-        self._asks.add(asked)
+        self._asks.append(asked)
         return asked.addBoth(self._asked, asked)
 
     def _asked(self, result: T, asked: "Deferred[Assignment]") -> T:
-        self._asks.discard(asked)
+        self._asks.remove(asked)
         return result
 
     async def _ask(self, number: int) -> Assignment:
@@ -346,12 +348,24 @@ class Worker:
         self.works[assignment.id] = work
         return work
 
+    def _begin_to_settle(self, work: Work) -> "Deferred[None]":
+        settling = Deferred.fromCoroutine(self._settle(work))
+        self._settling.append(settling)
+        return settling.addBoth(self._settled, settling)
+
+    def _settled(self, result: T, settling: "Deferred[None]") -> T:
+        self._settling.remove(settling)
+        return result
+
     async def _settle(self, work: Work) -> None:
         try:
             failure = await work.settle()
         finally:
             self.works.pop(work.id, None)
             self._remembered.learn(work.assignment.program, work.assignment.phase, work.sizer)
+            if work.assignment.program.files and work.assignment.request not in self._programs:
+                # They came when the request was forgotten already.
+                self._drop_programs()
             if not self.works:
                 self._rest()
         if failure is not None:
@@ -388,7 +402,10 @@ class Worker:
         """``Forget``."""
         self._sizers = {key: sizer for key, sizer in self._sizers.items() if key[0] != request}
         if self._programs.pop(request, None):
-            self.bench.forget_programs(set().union(*self._programs.values()))
+            self._drop_programs()
+
+    def _drop_programs(self) -> None:
+        self.bench.forget_programs(set().union(*self._programs.values()))
 
     # Rest
 
@@ -479,12 +496,14 @@ class Worker:
             self._beats.stop()
         works = list(self.works.values())
         await DeferredList([Deferred.fromCoroutine(each.cancel("the worker leaves")) for each in works])
-        waiting: list[Deferred[Any]] = [*self._asks, *self._slots]
+        # Sorting and combining too.
+        working = [*self._slots, *self._settling]
+        waiting: list[Deferred[Any]] = [*self._asks, *working]
         for each in waiting:
             each.cancel()
             # Of an assignment that was asked for ahead, nobody may be waiting to hear.
             each.addErrback(lambda _: None)
-        await DeferredList(self._slots)
+        await DeferredList(working)
         if hasattr(self, "transfer"):
             await self.transfer.close()
 

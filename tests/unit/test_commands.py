@@ -56,6 +56,7 @@ VALUES: dict[bytes, Any] = {
         ID, REQUEST, jobs.Phase.MAP, 0, 3, 9, 6, 0.5, 1, PROGRAM, "grant", 1 << 32
     ),
     b"held": (jobs.Held(ID, REQUEST, jobs.Phase.REDUCE, 0, 1, 9, 3),),
+    b"knows": (jobs.RequestId("r1"), jobs.RequestId("r2")),
     b"kept": (None, jobs.Kept(ID, "grant")),
     b"seen": (jobs.Seen(ID, 5, 100, 0), jobs.Seen(ID, 6, 1, 2)),
     b"job": jobs.Finished(ID, REQUEST, jobs.Phase.MAP, 0, 3, 5, "1", "d", 9, 1.0, 0.5, status="so far"),

@@ -27,6 +27,7 @@ from hagoop.jobs import Assignment, AssignmentId, Counter, Finished, Phase, Prog
 from hagoop.keys import Order
 from hagoop.sorting import Packed
 from hagoop.verdicts import Ended
+from hagoop.workbench import Workbench
 
 ENDED = Ended(0, 1.0, 0, (Counter("g", "n", 1),), "so far", "log")
 MAP = Assignment(
@@ -54,6 +55,8 @@ class Bench:
     def discard(self, *paths: Path) -> None:
         for each in paths:
             each.unlink(missing_ok=True)
+
+    gone_if_it_fails = Workbench.gone_if_it_fails
 
     async def measure(self, file: Path) -> Packed:
         self.made.append("measure")
@@ -308,6 +311,17 @@ def test_combiner_that_fails_fails_its_job(tmp_path):
     ((error, end),) = place.failures
     assert (type(error), end) == (ProgramFailed, 1)
     assert place.server.puts == []
+    assert place.bench.left == []
+
+
+def test_what_was_never_prepared_is_removed(tmp_path):
+    """A worker must not fill up with what jobs printed whose assignments were gone by then."""
+    place = sorting(tmp_path, "c")
+    place.add(0)
+    place.add(1)
+    place.delivery.stop(Dropped("a copy was faster"))
+    assert place.settle().called
+    assert place.bench.left == []
 
 
 def test_stopping_ends_the_combiner(tmp_path):

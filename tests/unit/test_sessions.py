@@ -467,6 +467,16 @@ def test_worker_that_comes_back_keeps_what_is_open(site):
     assert site.grants.find(assignment.grant) is None
 
 
+def test_worker_that_comes_back_is_told_of_what_has_ended_meanwhile(site):
+    """It keeps programs for requests; of those that run it hears nothing."""
+    client = site.client()
+    site.submit(client)
+    site.submit(client, "another")
+    site.call(client, commands.CancelRequest, request="r1")
+    back = site.worker(knows=(RequestId("r1"), RequestId("r2"), RequestId("r9")))
+    assert back.told == [("forget", "r1"), ("forget", "r9")]
+
+
 # Work
 
 
