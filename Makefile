@@ -2,6 +2,8 @@
 # make test    all tests
 # make chaos   the tests that need minutes: large unruly fleets, workers that die; make chaos SHORT=1 for less
 # make faults  every fault of tests/faults/rows.py is injected; takes an hour
+# make simulate SEEDS=10000    the whole product in virtual time, from so many seeds; FIRST=N: the first of them;
+#              make simulate SEED=123 tells the story of one
 # make lint    ruff and mypy
 # make docs    the documentation, in docs/_build/html
 # make clean   remove what these have made
@@ -13,13 +15,16 @@ BIN := .venv/bin
 TEST_SECONDS := 1800
 TESTS ?=
 SHORT ?=
+SEEDS ?= 1000
+FIRST ?= 0
+SEED ?=
 DEMO ?=
 
 # The last defence against a test that hangs.  At a terminal Ctrl-C must still reach the tests.
 TIMEOUT := $(shell command -v timeout >/dev/null && echo timeout --kill-after=30 \
 	$$(test -t 0 && echo --foreground) $(TEST_SECONDS))
 
-.PHONY: demo test chaos faults lint docs clean
+.PHONY: demo test chaos faults simulate lint docs clean
 
 test: .venv/installed-test
 	$(TIMEOUT) $(BIN)/python -m pytest \
@@ -34,6 +39,9 @@ faults: TEST_SECONDS := 7200
 faults: .venv/installed-test
 	$(TIMEOUT) $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --full tests/faults \
 		$(or $(TESTS),$$($(BIN)/python tests/faults/rows.py))
+
+simulate: .venv/installed-test
+	$(BIN)/python tests/simulation/run.py $(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --first $(FIRST))
 
 lint: .venv/installed-lint
 	$(BIN)/ruff check .
