@@ -1,5 +1,6 @@
 """Where an answer goes: stdout, a file that is complete or absent, or a folder of parts."""
 
+import contextlib
 import os
 import secrets
 import sys
@@ -10,7 +11,7 @@ from typing import BinaryIO
 
 from attrs import define, field
 
-from hagoop.disk import why
+from hagoop.disk import sync_folder, why
 from hagoop.errors import RequestError
 
 PART = "part-00000"
@@ -150,8 +151,16 @@ class AnswerFile:
         self._file.close()
         os.replace(self._beside, self.target)
         self._beside = None
+        self._sync_names()
         if self.is_folder:
             (Path(self.name) / SUCCESS).write_bytes(b"")
+            self._sync_names()
+
+    def _sync_names(self) -> None:
+        """What is named after this must not outlive a power cut that this does not."""
+        # Some file systems of other machines cannot.
+        with contextlib.suppress(OSError):
+            sync_folder(self.target.parent)
 
     def abandon(self) -> None:
         """There will be none: leave nothing behind."""

@@ -21,6 +21,7 @@ SMALL_BYTES = 1 << 20
 MEMORY_BYTES = 64 << 20
 """What may be in memory of all that has arrived and is neither kept nor dropped; more goes to files."""
 Quota = int | Callable[[], int]
+Unwritten = SpoolFull | StateError | TransferFailed
 FULL = "The server's disk is full; free some space there, then try again"
 
 
@@ -160,6 +161,7 @@ class Arriving:
 
     :ivar spill: opens that file; without it all stay in memory.
     :ivar memory: how much all of them together hold there.
+    :ivar unwritten: what it means that it could not be written.
     """
 
     _limit: int
@@ -167,6 +169,7 @@ class Arriving:
     _unlink: Callable[[Path], object]
     _spill: Callable[[], io.FileIO] | None
     _memory: Room
+    _unwritten: "Callable[[OSError], Unwritten]" = lambda problem: unwritten(problem)
     _size: int = 0
     _ended: bool = False
     _parts: list[bytes] = field(factory=list)
@@ -184,7 +187,7 @@ class Arriving:
             self._store(bytes(data))
         except OSError as problem:
             self.abandon()
-            raise unwritten(problem) from problem
+            raise self._unwritten(problem) from problem
 
     def finish(self) -> ArrivedBytes | ArrivedFile:
         self._check_open()
@@ -243,7 +246,7 @@ def write_whole(file: io.FileIO, data: bytes) -> None:
         rest = rest[file.write(rest) :]
 
 
-def unwritten(problem: OSError) -> SpoolFull | StateError | TransferFailed:
+def unwritten(problem: OSError) -> Unwritten:
     """What a failed write means: no room, which passes, or a disk that cannot be trusted."""
     if is_full(problem):
         return SpoolFull(FULL)

@@ -14,7 +14,7 @@ from twisted.web.server import Request, Site
 
 from hagoop.door import greetings
 from hagoop.door.porch import Porch
-from hagoop.errors import HaGoopError, LimitExceeded, SpoolFull, TransferFailed
+from hagoop.errors import HaGoopError, LimitExceeded, SpoolFull, StateError, TransferFailed
 from hagoop.grants import AssignmentGrant, Given, Grant, Grants, UploadGrant
 from hagoop.interfaces import Arrived, Arriving
 from hagoop.tuning import tune
@@ -45,7 +45,7 @@ class Sink:
         try:
             if self._open() is not None and self._arriving is not None:
                 self._arriving.write(data)
-        except (LimitExceeded, SpoolFull, TransferFailed) as error:
+        except (LimitExceeded, SpoolFull, StateError, TransferFailed) as error:
             self.error = error
             self.close()
         return len(data)

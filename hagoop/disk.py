@@ -5,6 +5,7 @@ import fcntl
 import os
 import sqlite3
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import define
@@ -34,7 +35,7 @@ def lock_state(folder: Path) -> StateLock:
     :raises StateError: it is another process's or another user's, or cannot be written.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make_to_last(folder)
         check_owner(folder)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as problem:
@@ -48,6 +49,16 @@ def lock_state(folder: Path) -> StateLock:
         os.close(descriptor)
         raise
     return StateLock(descriptor)
+
+
+def _make_to_last(folder: Path) -> None:
+    """Make a folder that is there after a power cut too: its name is in the one above."""
+    made = [each for each in (folder, *folder.parents) if not each.exists()]
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for each in made or [folder]:
+        # Not everybody may read what is above.
+        with suppress(PermissionError):
+            sync_folder(each.parent)
 
 
 def refuse_other(folder: Path, mark: str, owner: str) -> None:

@@ -12,7 +12,14 @@ from twisted.python.failure import Failure as TwistedFailure
 
 from hagoop import wire
 from hagoop.answers import Answer, InThread
-from hagoop.errors import Damaged, HaGoopError, RequestError, SpoolFull, UnknownRequest
+from hagoop.errors import (
+    Damaged,
+    HaGoopError,
+    RequestError,
+    SpoolFull,
+    StateError,
+    UnknownRequest,
+)
 from hagoop.interfaces import IInputs, IJournal, ISpool, Syncable
 from hagoop.jobs import (
     LEAP,
@@ -117,6 +124,9 @@ class Docket:
         request = RequestId(f"r{self._number}")
         try:
             fact = await self._write_down(request, key, submission)
+        except StateError:
+            # The disk failed: it may have been written down all the same.
+            raise
         except Exception:
             # What was uploaded for it is nobody's now.
             await self.spool.forget(request)
@@ -290,11 +300,14 @@ class Docket:
         syncs: Sequence[Syncable] = (),
         is_wanted: Callable[[], bool] = lambda: True,
     ) -> None:
+        is_told = False
         while is_wanted():
             try:
                 return await self.journal.append(stream, kind, fact, syncs)
             except SpoolFull:
-                log.warn("the disk is full: {stream} waits for room", stream=stream)
+                if not is_told:
+                    log.warn("the disk is full: {stream} waits for room", stream=stream)
+                is_told = True
                 pause: Deferred[None] = Deferred()
                 self.clock.callLater(RETRY_SECONDS, pause.callback, None)
                 await pause

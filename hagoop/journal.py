@@ -50,6 +50,9 @@ class Store(Protocol):
     def close(self) -> None:
         """No more will come."""
 
+    def abandon(self) -> None:
+        """The same, and nothing more may be written."""
+
 
 class Elsewhere(Protocol):
     """Where blocking work is done, one piece after the other."""
@@ -159,7 +162,13 @@ class Journal:
             self._elsewhere.run(self._commit, self._settle)
         elif self._closers:
             self._busy = True
-            self._elsewhere.run(self._store.close, self._end)
+            self._elsewhere.run(self._end_store, self._end)
+
+    def _end_store(self) -> None:
+        if self._broken is None:
+            self._store.close()
+        else:
+            self._store.abandon()
 
     def _commit(self) -> tuple[list[Write], Exception | None]:
         """Sync and commit one group; in the thread."""
@@ -279,6 +288,9 @@ class MemoryStore:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def abandon(self) -> None:
+        """Nor is it then."""
 
 
 def _verdict(name: str, problem: Exception) -> Exception:

@@ -12,7 +12,7 @@ from attrs import define, field
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import ReactorNotRunning
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.task import LoopingCall
 from twisted.internet.threads import deferToThreadPool
@@ -29,7 +29,8 @@ from hagoop.door.crowd import raise_limit
 from hagoop.door.doors import Door, LockedDoor, OpenDoor
 from hagoop.door.doorway import Doorway, introduce, open_doorway, own_host
 from hagoop.door.porch import Porch
-from hagoop.errors import TransferFailed
+from hagoop.ending import fail_at_exit, tell_plainly
+from hagoop.errors import SpoolFull, StateError, TransferFailed
 from hagoop.experience import Record
 from hagoop.fleet import Fleet
 from hagoop.grants import Grant, Grants
@@ -156,8 +157,15 @@ class Server:
         fleet, now = self.scheduler.ledger.fleet, self.reactor.seconds()
         for worker in self._changed:
             body = _record_fact(fleet.records[worker], now)
-            self.journal.put(worker, body).addErrback(lambda reason: log.failure("records", reason))
+            self.journal.put(worker, body).addErrback(self._unkept, worker)
         self._changed.clear()
+
+    def _unkept(self, reason: Failure, worker: WorkerId) -> None:
+        """A disk that is full takes it later; of one that failed everybody has been told."""
+        if reason.check(SpoolFull):
+            self._changed.add(worker)
+        elif not reason.check(StateError):
+            log.failure("records", reason)
 
     async def watch_door(self) -> None:
         """End what came by secrets that were revoked since the last time, and what passes its quota."""
@@ -229,7 +237,7 @@ def build_server(
         return called.addCallback(lambda _: None)
 
     journal = SqliteJournal(config.state / "journal.sqlite", reactor, lambda _: broken())
-    spool = FolderSpool(config.state / "spool", reactor, config.spool_bytes)
+    spool = FolderSpool(config.state / "spool", reactor, config.spool_bytes, on_broken=broken)
     ledger = Ledger(epoch=journal.epoch)
     grants = Grants(lambda: secrets.token_urlsafe(24), reactor.seconds)
     scheduler = Scheduler(ledger, reactor)
@@ -275,7 +283,8 @@ def _make_door(config: ServerConfig, doorway: Doorway | None) -> Door:
 class ServerService(MultiService):
     """A server as ``twistd`` runs it.
 
-    :param owns_process: whether it is what its process is there for, and so what SIGTERM stops.
+    :param owns_process: whether it is what its process is there for: SIGTERM stops it, and the process
+        tells why it could not start, or go on.
     :ivar command_port: the port that takes commands, once it listens; ``web_port``: bytes.
     """
 
@@ -284,6 +293,7 @@ class ServerService(MultiService):
     ) -> None:
         super().__init__()
         self._owns_process = owns_process
+        self._is_broken = False
         self._reactor = reactor
         self._config = config
         self._lock: StateLock | None = None
@@ -296,6 +306,15 @@ class ServerService(MultiService):
 
     def privilegedStartService(self) -> None:
         """Lock and read the state, then listen; what is wrong stops the start."""
+        try:
+            self._begin()
+        except (StateError, CannotListenError) as problem:
+            if self._owns_process:
+                tell_plainly("hagoop-server", problem)
+            raise
+        super().privilegedStartService()
+
+    def _begin(self) -> None:
         refuse_other(self._config.state, "identity", "a worker")
         self._lock = lock_state(self._config.state)
         raise_limit()
@@ -306,7 +325,7 @@ class ServerService(MultiService):
             self._config,
             lambda: self.web_port,
             lambda: self.command_port,
-            self._journal_broken,
+            self._break,
             self._doorway,
         )
         self._settle(listening_port(self._config.listen))
@@ -315,7 +334,6 @@ class ServerService(MultiService):
         if not listening_port(self._config.listen):
             self._settle(self.command_port)
         server.desk.porch.crowd.watch(self._ports)
-        super().privilegedStartService()
 
     def _listen(self, where: str, factory: IProtocolFactory) -> int:
         """Listen now; the port's number, 0 where there are none."""
@@ -362,8 +380,14 @@ class ServerService(MultiService):
         with suppress(ReactorNotRunning):
             self._reactor.stop()
 
-    def _journal_broken(self) -> None:
-        log.critical("the journal is broken: the server stops")
+    def _break(self) -> None:
+        """The disk failed: nothing more is promised, and nothing tried again as if it had worked."""
+        if self._is_broken:
+            return
+        self._is_broken = True
+        log.critical("the disk cannot be trusted any more: the server stops")
+        if self._owns_process:
+            fail_at_exit()
         self._reactor.stop()
 
     def stopService(self) -> "Deferred[None]":

@@ -33,13 +33,14 @@ from hagoop.arriving import (
     Arriving,
     Quota,
     Room,
+    Unwritten,
     as_quota,
     unwritten,
     window,
     write_whole,
 )
 from hagoop.disk import is_passing, sync_folder, why
-from hagoop.errors import Damaged, TransferFailed
+from hagoop.errors import Damaged, StateError, TransferFailed
 from hagoop.interfaces import Arrived, ISpool, Syncable
 from hagoop.jobs import Place, RequestId
 from hagoop.memory_spool import MemorySpool
@@ -72,6 +73,7 @@ class FolderSpool:
 
     :param quota_bytes: the most it may hold; by default half of what the disk has free for it.
     :param in_thread: does blocking work; by default in the reactor's thread pool.
+    :param on_broken: told when the disk fails otherwise than by being full.
     """
 
     def __init__(
@@ -80,15 +82,18 @@ class FolderSpool:
         reactor: IReactorThreads,
         quota_bytes: Quota | None = None,
         in_thread: InThread | None = None,
+        on_broken: Callable[[], None] = lambda: None,
     ) -> None:
         self.folder = folder
+        self._on_broken = on_broken
         self._in_thread = in_thread or _in_pool_of(reactor)
         for each in ("arriving", "requests", "blobs"):
             (folder / each).mkdir(parents=True, exist_ok=True)
         self._room = Room(as_quota(quota_bytes) if quota_bytes is not None else self._half_of_free)
         self._room.used = _bytes_below(folder)
         self._memory = Room(as_quota(MEMORY_BYTES))
-        sync_folder(folder)
+        for named in (folder, folder.parent):
+            sync_folder(named)
         self._numbers = itertools.count()
         self._shelves: dict[RequestId, Shelf] = {}
 
@@ -109,7 +114,15 @@ class FolderSpool:
     # Arriving
 
     def receive(self, limit: int) -> Arriving:
-        return Arriving(limit, self._room, self._unlink, self._new_file, self._memory)
+        return Arriving(
+            limit, self._room, self._unlink, self._new_file, self._memory, self._unwritten
+        )
+
+    def _unwritten(self, problem: OSError) -> Unwritten:
+        told = unwritten(problem)
+        if isinstance(told, StateError):
+            self._on_broken()
+        return told
 
     def new_texts(self) -> TextFile:
         """Room for the text of packed inputs; the next start removes what is left of it."""
@@ -128,7 +141,7 @@ class FolderSpool:
         try:
             place, syncable = self._put(shelf, request, arrived)
         except OSError as problem:
-            raise unwritten(problem) from problem
+            raise self._unwritten(problem) from problem
         shelf.size += arrived.size
         return place, syncable
 
@@ -248,7 +261,7 @@ class FolderSpool:
         try:
             return self._settle(arrived, path)
         except OSError as problem:
-            raise unwritten(problem) from problem
+            raise self._unwritten(problem) from problem
 
     def drop_blobs(self, wanted: Iterable[str]) -> None:
         kept = set(wanted)

@@ -126,7 +126,8 @@ def write_private(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(descriptor)
         os.replace(beside, path)
-        sync_folder(path.parent)
+        for folder in (path.parent, path.parent.parent):
+            sync_folder(folder)
     except OSError as problem:
         beside.unlink(missing_ok=True)
         raise StateError(f"'{path}' cannot be written ({why(problem)})") from problem

@@ -304,7 +304,7 @@ def test_changed_row_is_refused_by_number(tmp_path, sql, row):
     _change(path, sql)
     with pytest.raises(StateError) as caught:
         _read(path)
-    advice = "restore it from a backup, or move it away to start empty"
+    advice = f"restore it from a backup, or move '{path}'* away to start empty"
     assert str(caught.value) == f"Row {row} of '{path}' does not match its checksum; {advice}"
 
 
@@ -343,13 +343,13 @@ def test_file_that_is_no_database_is_refused(tmp_path):
         SqliteJournal(path, Clock())
     assert str(caught.value) == (
         f"'{path}' is no sound journal (file is not a database); "
-        "restore it from a backup, or move it away to start empty"
+        f"restore it from a backup, or move '{path}'* away to start empty"
     )
 
 
 def test_place_that_cannot_be_opened_is_refused(tmp_path):
     """A folder in the journal's place gives a fix."""
-    with pytest.raises(StateError, match="check the owner and mode of the file and its folder"):
+    with pytest.raises(StateError, match="is not a file; restore it from a backup, or move"):
         SqliteJournal(tmp_path, Clock())
 
 
