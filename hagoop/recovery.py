@@ -47,11 +47,10 @@ class Story:
     round: int = 0
 
     def add(self, kind: str, body: Fact) -> None:
-        """One more fact."""
-        if kind == "committed":
-            self.commits.append(body)
-        elif kind == "bad":
-            self.bad.append(body)
+        """One more fact; there may be many thousands of outputs, each is read once."""
+        if kind in ("committed", "bad"):
+            body["output"] = wire.from_plain(Output, body["output"])
+            (self.commits if kind == "committed" else self.bad).append(body)
         elif kind == "warned":
             self.warnings.append(body["told"])
         elif kind == "phase":
@@ -86,7 +85,7 @@ class Story:
         """What was committed in one phase; a line that was passed over printed nothing."""
         facts = [*self.commits, *self.bad]
         wanted = [each for each in facts if (each["phase"], each["round"]) == (phase, round_)]
-        return [wire.from_plain(Output, each["output"]) for each in wanted]
+        return [each["output"] for each in wanted]
 
     @property
     def step(self) -> int:
@@ -124,7 +123,7 @@ class Story:
         """All places that its facts name and that must still be there."""
         if self.submitted is None:
             return []
-        named = [wire.from_plain(Output, each["output"]) for each in self.commits]
+        named: list[Output] = [each["output"] for each in self.commits]
         if self.phase is not None:
             named += self.reads
         bundles = wire.from_plain(tuple[Place, ...], self.submitted["inputs"]["bundles"])
@@ -184,11 +183,11 @@ def _count(ledger: Ledger, story: Story) -> None:
     account.warnings = list(story.warnings)
     for each in story.bad:
         account.found_bad(wire.from_plain(BadLine, each["line"]))
-    for each in facts:
+    for each in [each for each in facts if each["counters"]]:
         account.add_counters(wire.from_plain(tuple[Counter, ...], each["counters"]))
     running = story.commits if story.ended is None else []
     for each in [each for each in running if _step(each) == story.step]:
-        output = wire.from_plain(Output, each["output"])
+        output = each["output"]
         given = Given(output.end, output.digest, output.place, "")
         account.given[Phase(each["phase"]), each["round"], output.start] = given
 
@@ -248,7 +247,8 @@ def _restore_answer(data: RequestData, phase: Phase, outputs: Iterable[Output]) 
 
 
 def _place(commit: Fact) -> Place | None:
-    return wire.from_plain(Output, commit["output"]).place
+    place: Place | None = commit["output"].place
+    return place
 
 
 def _step(fact: Fact) -> int:

@@ -6,7 +6,7 @@ is checked must not be used to check it.
 
 I1 and I4 to I9 are below; I2 and I3 compare answers (``differ``, ``line_ledger.py``), and so far as a
 journal tells the digest of each answer, I2 is checked here too.  I6, no acknowledgement before
-durability, is in the order of system calls: ``sync_order.py`` reads what ``strace`` wrote.
+durability, is in the order of system calls: ``acknowledged.py`` reads what ``strace`` wrote.
 """
 
 import hashlib

@@ -8,10 +8,6 @@ from attrs import frozen
 
 LIARS = "nobody looks for workers that lie yet"
 SANDBOX = "programs are held together, not locked in: there is no sandbox yet"
-OPEN = frozenset(
-    "S1 S3 S4".split()
-)
-"""Rows that nobody has written a test for yet."""
 
 
 @frozen
@@ -40,7 +36,10 @@ def row(fault: str, tests: str = "", skipped: str = "") -> Row:
 
 
 SERVER = {
-    "S1": row("killed at each journal write"),
+    "S1": row(
+        "killed at each journal write",
+        "faults/test_killed_writing: killed_at_each_write killed_inside_a_commit",
+    ),
     "S2": row(
         "killed at random, again and again",
         """integration/test_survives: killed_server_goes_on_where_it_was all_are_killed_at_once
@@ -48,13 +47,26 @@ SERVER = {
         faults/test_server_dies: each_life_of_a_server_gets_further
         faults/test_server_moves: request_goes_on_at_a_server_started_from_a_backup""",
     ),
-    "S3": row("killed while it recovers, nested"),
-    "S4": row("power loss"),
-    "S5": row("torn or truncated end of the journal", "unit/test_journal: torn_end_is_dropped"),
+    "S3": row(
+        "killed while it recovers, nested", "faults/test_killed_writing: killed_while_it_recovers"
+    ),
+    "S4": row(
+        "power loss",
+        "faults/test_power_loss: what_was_told_is_there forgotten_sync_of_folders_is_found",
+    ),
+    "S5": row(
+        "torn or truncated end of the journal",
+        """unit/test_journal: torn_end_is_dropped
+        faults/test_damaged_journal: cut_end_is_dropped_with_a_line cut_database_is_refused_or_whole
+        faults/test_refused_start: torn_end_is_dropped_and_the_server_goes_on""",
+    ),
     "S6": row(
         "flipped bit in the journal",
         """unit/test_journal: changed_row_is_refused_by_number changed_value_and_epoch_are_refused
-        damage_is_refused_or_does_not_matter""",
+        damage_is_refused_or_does_not_matter
+        faults/test_damaged_journal: flip_in_the_log_is_refused repair_that_is_told_works
+        flip_in_the_database_is_refused_or_harmless missing_file_is_refused
+        faults/test_refused_start: flipped_bit_stops_the_start""",
     ),
     "S7": row(
         "damaged or missing file of the spool",
@@ -69,16 +81,23 @@ SERVER = {
         """integration/test_bad_input: full_disk_of_a_server
         unit/test_journal: full_disk_fails_the_group_and_nothing_after_it
         full_database_passes_when_space_returns
-        unit/test_spool: full_disk_is_told_while_writing segment_survives_a_write_that_found_no_room""",
+        unit/test_spool: full_disk_is_told_while_writing segment_survives_a_write_that_found_no_room
+        faults/test_failing_disk: full_disk_passes full_disk_refuses_new_requests""",
     ),
     "S9": row(
         "write or sync fails",
         """unit/test_journal: failed_sync_breaks_the_journal_for_good
         facts_queued_behind_a_failed_sync_fail_too
         unit/test_spool: segment_that_could_not_be_synced_is_given_up
-        broken_disk_is_told_while_keeping""",
+        broken_disk_is_told_while_keeping
+        faults/test_failing_disk: failed_disk_ends_the_server nothing_is_told_after_a_failed_sync""",
     ),
-    "S10": row("short writes, interrupted calls", "unit/test_spool: short_writes_lose_nothing"),
+    "S10": row(
+        "short writes, interrupted calls",
+        """unit/test_spool: short_writes_lose_nothing
+        faults/test_failing_disk: interrupted_write_is_completed
+        disk_that_takes_less_than_it_says_is_found_out""",
+    ),
     "S11": row(
         "out of descriptors",
         """faults/test_server_limits: server_without_descriptors_serves_those_it_has

@@ -1,11 +1,10 @@
-"""S1 and S3: a server that is killed at its writes, one after the other, and while it recovers from that.
+"""S1 and S3: a server that is killed at its writes, one after the other, and while it recovers from it.
 
-Each life of a server kills itself (``dying_server.py``) before its first write, the next before its second,
-and so on until a commit has passed; then the next commit is tried in the same way, to the end.
+Each life of a server kills itself (``dying_server.py``) before its first write, the next before its
+second, and so on until a commit has passed; then the next one is tried in the same way, to the end.
 """
 
 import itertools
-import os
 import shutil
 import time
 from collections import Counter
@@ -31,7 +30,7 @@ MOST_POINTS = 16
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    """A server that has not started, and its inputs: a folder of files, so that there are runs to merge."""
+    """A server that has not started, and inputs of several files, so that there are runs to merge."""
     made = Cluster(tmp_path / "it")
     (made.at / "input").mkdir()
     for number, text in enumerate(texts()):
@@ -54,7 +53,7 @@ def mortal(cluster: Cluster, point: int, at_start: bool = False) -> None:
 
 
 def live(cluster: Cluster) -> None:
-    """Start it, as often as a number is free that it wants; wait until it dies, or nothing is left to do."""
+    """Start it; wait until it listens, or has died."""
     cluster.server.start()
     until(lambda: cluster.listens or not cluster.server.is_alive, what="a server that listens or dies")
 
@@ -135,7 +134,7 @@ def facts(cluster: Cluster) -> object:
     ids=["some", "all"],
 )
 def test_killed_while_it_recovers(cluster: Cluster, pairs: list[tuple[int, int]]) -> None:
-    """And while it recovers from that: what it knows afterwards is the same as if nothing had happened."""
+    """And again while it recovers from that: what it knows afterwards is what it would have known."""
     mortal(cluster, 40)
     live(cluster)
     cluster.add_worker()
@@ -187,7 +186,7 @@ def test_killed_inside_a_commit(cluster: Cluster, deaths: list[tuple[str, int]])
             fault = f"{call}:signal=KILL:when={when}"
             cluster.server.prefix = injecting(trace, fault, paths=[cluster.state / "journal.sqlite-wal"])
             live(cluster)
-            until(lambda: not cluster.server.is_alive or answer.done(), what="a death")
+            until(lambda each=answer: not cluster.server.is_alive or each.done(), what="a death")
             if answer.done():
                 [answer] = requests(cluster, 1, pool)
                 cluster.server.kill()

@@ -180,7 +180,7 @@ def outcomes(recorded: Recorded, at: Path, moments: Sequence[int], more: int) ->
 
 
 @pytest.mark.parametrize(
-    ("most", "more"), [(10, 1), pytest.param(10**6, 12, marks=pytest.mark.full)], ids=["some", "all"]
+    ("most", "more"), [(10, 1), pytest.param(10**6, 4, marks=pytest.mark.full)], ids=["some", "all"]
 )
 def test_what_was_told_is_there(recorded: Recorded, at: Path, most: int, more: int) -> None:
     """Whatever of the rest is lost or torn: facts are those of a commit, and their bytes are right."""

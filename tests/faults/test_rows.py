@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from rows import OPEN, ROWS
+from rows import ROWS
 
 TESTS = Path(__file__).parent.parent
 SIZES = {"S": 17, "N": 13, "W": 10, "X": 10, "D": 10}
@@ -30,7 +30,7 @@ def test_every_row_is_there() -> None:
 def test_every_row_has_a_test_or_is_open() -> None:
     """Or it says why it is skipped; what has a test is open no more."""
     empty = {name for name, row in ROWS.items() if not row.tests and not row.skipped}
-    assert empty == OPEN
+    assert not empty
 
 
 @pytest.mark.parametrize("name", WANTED)
