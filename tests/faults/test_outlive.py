@@ -13,7 +13,9 @@ from proxy import Link
 
 pytestmark = pytest.mark.slow
 
-LINES, PACE, MEANWHILE = 400, 0.01, 5
+LINES, PACE, MEANWHILE = 200, 0.01, 50
+WHOLE = ("--map-whole",)
+"""One run for all lines: else it might end just then.  What else is finished waits for the server."""
 
 
 @pytest.fixture
@@ -36,8 +38,8 @@ def check_counted(made: Ledger, since: int, until_: int) -> None:
 
 def test_work_goes_on_without_the_server(proxied: Cluster, link: Link, mine: Link) -> None:
     """It is killed, away for a while, and back; the client goes on by itself as well."""
-    made = Ledger(proxied, LINES, PACE, options=through(proxied, mine)).begin()
-    made.await_lines(0.2)
+    made = Ledger(proxied, LINES, PACE, options=(*through(proxied, mine), *WHOLE)).begin()
+    made.await_lines(0.1)
     proxied.server.kill()
     before = len(made.ran)
     until(lambda: len(made.ran) > before + MEANWHILE, what="work without a server")
@@ -48,8 +50,8 @@ def test_work_goes_on_without_the_server(proxied: Cluster, link: Link, mine: Lin
 
 def test_work_goes_on_without_the_link(proxied: Cluster, link: Link) -> None:
     """It breaks, and the server gives the work to nobody else, for there is nobody."""
-    made = Ledger(proxied, LINES, PACE).begin()
-    made.await_lines(0.2)
+    made = Ledger(proxied, LINES, PACE, options=WHOLE).begin()
+    made.await_lines(0.1)
     before = len(made.ran)
     link.reset()
     until(lambda: len(made.ran) > before + MEANWHILE, what="work without a link")

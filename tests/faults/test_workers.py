@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 def test_worker_that_wakes_up_late(proxied: Cluster, links: list[Link]) -> None:
     """Stopped until others have taken over what it held: what it still says changes nothing."""
-    made = Ledger(proxied, 500, 0.01).begin()
+    made = Ledger(proxied, 250, 0.01).begin()
     made.await_lines(0.1)
     zombie = proxied.workers[0].process
     assert zombie is not None
@@ -66,7 +66,7 @@ def test_laptop_that_sleeps_for_an_hour(tmp_path: Path, proxy_alone: Proxy, cloc
         laptop.env.update(faked(clock))
         laptop.start()
         until(lambda: laptop.said("joined ") == 2, what="its Join")
-        made = Ledger(cluster, 300, 0.01).begin()
+        made = Ledger(cluster, 120, 0.01).begin()
         made.await_lines(0.1)
         assert laptop.process is not None
         laptop.process.send_signal(signal.SIGSTOP)
