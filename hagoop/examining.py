@@ -39,7 +39,7 @@ def examine(path: Path, told: Told) -> None:
     if seen.is_damaged:
         raise _damaged(beside, seen, told)
     _roll_back(path)
-    with closing(connect_to_read(path)) as db:
+    with closing(connect_to_read(path, is_alone=not seen.size)) as db:
         held = 0 if is_new(db) else _check(db, path)
     if held < number and not seen.is_cut:
         raise _damaged(beside, seen, told)
@@ -152,9 +152,13 @@ def link_of(before: bytes, *parts: object) -> bytes:
     return blake2b(before + "\0".join(row).encode(), digest_size=16).digest()
 
 
-def connect_to_read(path: Path) -> sqlite3.Connection:
-    """Who may only read does not tidy the log away either, which is evidence."""
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=30)
+def connect_to_read(path: Path, *, is_alone: bool = False) -> sqlite3.Connection:
+    """Who may only read does not tidy the log away either, which is evidence.
+
+    :param is_alone: there is no log, and none is to be made.
+    """
+    how = "mode=ro&immutable=1" if is_alone else "mode=ro"
+    return sqlite3.connect(f"file:{quote(str(path))}?{how}", uri=True, timeout=30)
 
 
 @contextmanager

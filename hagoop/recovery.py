@@ -48,6 +48,8 @@ class Story:
 
     def add(self, kind: str, body: Fact) -> None:
         """One more fact; there may be many thousands of outputs, each is read once."""
+        if self.submitted is None:
+            return
         if kind in ("committed", "bad"):
             body["output"] = wire.from_plain(Output, body["output"])
             (self.commits if kind == "committed" else self.bad).append(body)

@@ -159,7 +159,7 @@ def test_interrupted_write_is_completed(cluster: Cluster, name: str, fault: str)
 
 def test_full_disk_passes(cluster: Cluster) -> None:
     """A commit waits for room, everybody is served meanwhile, and all goes on when there is some."""
-    trace = afflict(cluster, LOG, "pwrite64:error=ENOSPC:when=12..13")
+    trace = afflict(cluster, LOG, "pwrite64:error=ENOSPC:when=24..25")
     client = begin(cluster, TEXT)
     until(lambda: cluster.server.said("the disk is full") == 1)
     assert cluster.ask("list")[0]["state"] == "running"

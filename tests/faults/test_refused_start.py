@@ -15,15 +15,19 @@ LINES = b"".join(b"k%d\tv%d\n" % (number % 7, number) for number in range(300))
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A server that was killed when a request was done, with what it has left kept beside it."""
+    """A server that was killed when a request was done; what it has left is kept."""
     with running(tmp_path_factory.mktemp("refused") / "it", 1) as cluster:
         (cluster.at / "input").write_bytes(LINES)
         ran = cluster.request("run", "input", "--mapper", "cat", "--reducer", "cut -f1 | uniq -c")
         assert ran.returncode == 0, ran.stderr
         cluster.server.kill()
-        shutil.copytree(state_of(cluster), cluster.folder / "kept")
+        shutil.copytree(state_of(cluster), cluster.folder / "killed")
+        cluster.start_server()
+        cluster.server.term()
+        cluster.server.wait()
+        shutil.copytree(state_of(cluster), cluster.folder / "closed")
         yield cluster
-        restore(cluster)
+        restore(cluster, "closed")
         cluster.start_server()
 
 
@@ -31,11 +35,13 @@ def state_of(cluster: Cluster) -> Path:
     return cluster.server.folder / "state"
 
 
-def restore(cluster: Cluster) -> None:
-    """As it was when it was killed."""
+def restore(cluster: Cluster, kept: str) -> None:
+    """As it was when it was killed, or closed after that."""
+    if cluster.server.is_alive:
+        cluster.server.kill()
     shutil.rmtree(state_of(cluster))
-    shutil.copytree(cluster.folder / "kept", state_of(cluster))
-    cluster.server.log.unlink()
+    shutil.copytree(cluster.folder / kept, state_of(cluster))
+    cluster.server.log.unlink(missing_ok=True)
 
 
 def start(part: Part) -> int | None:
@@ -57,7 +63,7 @@ def start(part: Part) -> int | None:
 )
 def test_flipped_bit_stops_the_start(killed: Cluster, name: str, where: float, said: str) -> None:
     """One sentence, no traceback, exit status 1, nothing changed and no pid file left."""
-    restore(killed)
+    restore(killed, "closed" if name == NAME else "killed")
     file = state_of(killed) / name
     whole = file.read_bytes()
     damaged = flipped(whole, round(where * len(whole)))
@@ -73,7 +79,7 @@ def test_flipped_bit_stops_the_start(killed: Cluster, name: str, where: float, s
 
 def test_torn_end_is_dropped_and_the_server_goes_on(killed: Cluster) -> None:
     """The end of a request is lost with the log's; it ends again, with the same answer."""
-    restore(killed)
+    restore(killed, "killed")
     log = state_of(killed) / LOG
     log.write_bytes(log.read_bytes()[:-5000])
     killed.start_server()
