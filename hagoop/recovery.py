@@ -51,8 +51,8 @@ class Story:
         if self.submitted is None:
             return
         if kind in ("committed", "bad"):
-            body["output"] = wire.from_plain(Output, body["output"])
-            (self.commits if kind == "committed" else self.bad).append(body)
+            known = {**body, "output": wire.from_plain(Output, body["output"])}
+            (self.commits if kind == "committed" else self.bad).append(known)
         elif kind == "warned":
             self.warnings.append(body["told"])
         elif kind == "phase":

@@ -90,7 +90,8 @@ def test_busy_server_that_is_told_to_stop_stops_in_time(cluster: Cluster) -> Non
     cluster.server.term()
     assert cluster.server.process.wait(STOP_SECONDS) == 0
     state = cluster.server.folder / "state"
-    assert {each.name for each in state.iterdir()} == {"journal.sqlite", "lives.jsonl", "lock", "spool"}
+    kept = {"journal.sqlite", "journal.sqlite-told", "lives.jsonl", "lock", "spool"}
+    assert {each.name for each in state.iterdir()} == kept
     for each in silent:
         each.close()
     cluster.start_server()

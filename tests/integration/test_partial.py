@@ -20,8 +20,8 @@ REDUCER = "cut -f1 | uniq -c"
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Two workers; a mapper that waits on one line until there is a file."""
-    with running(tmp_path_factory.mktemp("partial") / "it", 2) as made:
+    """Workers, more than may hang together in a while; a mapper that waits on one line for a file."""
+    with running(tmp_path_factory.mktemp("partial") / "it", 4) as made:
         (made.at / "map.sh").write_text(MAPPER)
         (made.at / "map.sh").chmod(0o755)
         for name, text in FILES.items():

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import Pool
 from pathlib import Path
 
 from twisted.logger import globalLogBeginner
@@ -17,6 +17,8 @@ from whole.scenario import draw  # noqa: E402  (behind the path that finds it)
 from whole.world import Wrong, live  # noqa: E402
 
 BLOCK = 50
+PROCESS_BLOCKS = 10
+"""So much is asked of one process."""
 
 
 def try_seeds(seeds: Sequence[int]) -> list[str]:
@@ -51,8 +53,8 @@ def replay(seed: int) -> int:
 def run(first: int, count: int, jobs: int) -> int:
     """Many worlds; the number of those that fail, bounded for an exit status."""
     began, failed = time.monotonic(), 0
-    with ProcessPoolExecutor(jobs) as pool:
-        for stories in pool.map(try_seeds, blocks(first, count)):
+    with Pool(jobs, maxtasksperchild=PROCESS_BLOCKS) as pool:
+        for stories in pool.imap(try_seeds, blocks(first, count)):
             failed += len(stories)
             for each in stories:
                 print(each, flush=True)

@@ -3,7 +3,6 @@
 import gc
 import io
 import os
-import random
 import secrets
 import sys
 from collections.abc import Iterator
@@ -92,6 +91,7 @@ def replacements(world: Any) -> list[tuple[Any, str, Any]]:
         (hagoop.sorting, "_known", lambda options: options),
         (hagoop.sorting, "_SMALL_BYTES", world.scenario.small_bytes),
         (hagoop.worker, "Signals", NoSignals),
+        (hagoop.worker, "retry_seconds", world.retry_seconds),
         (hagoop.worker.Worker, "commit", world.watched_commit(hagoop.worker.Worker.commit)),
         (hagoop.client.Client, "call", world.watched_call(hagoop.client.Client.call)),
         (hagoop.arriving, "SMALL_BYTES", world.scenario.spill_bytes),
@@ -113,8 +113,6 @@ def the_world_is(world: Any) -> Iterator[None]:
         for place, name, other in replacements(world):
             undo.callback(setattr, place, name, getattr(place, name))
             setattr(place, name, other)
-        undo.callback(random.setstate, random.getstate())
-        random.seed(world.scenario.seed)
         # What the dead have left is taken away at the end, and not whenever it pleases the collector:
         # coroutines that are taken away run what they have to do at last.
         gc.disable()

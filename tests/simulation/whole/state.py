@@ -17,7 +17,7 @@ from hagoop.rows import SqliteStore, Write
 if TYPE_CHECKING:
     from whole.world import World
 
-JOURNAL, LOG = "journal.sqlite", "journal.sqlite-wal"
+JOURNAL, LOG, TOLD = "journal.sqlite", "journal.sqlite-wal", "journal.sqlite-told"
 OURS = ("spool", "lock", "journal.sqlite-shm")
 TORN = 0.5
 """How often a transaction is torn when power fails right behind it."""
@@ -153,6 +153,8 @@ class State:
         cut = safe + int(self.random.random() * (len(data) - safe))
         rest = self.random.choice([b"", b"\0" * (len(data) - cut), b"\x5a" * 100])
         log.write_bytes(data[:cut] + rest)
+        # It is written only when the log was synced, and whatever it was before may be forgotten.
+        log.with_name(TOLD).unlink(missing_ok=True)
         self.world.tell(f"server: its log is torn at {cut - safe} of {len(data) - safe} bytes")
 
     def thaw(self) -> None:

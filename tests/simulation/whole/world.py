@@ -10,6 +10,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from random import Random
+from types import CoroutineType
 from typing import Any
 
 from attrs import define, field
@@ -17,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import LogLevel, formatEvent
 
 from hagoop import following
+from hagoop.asking import retry_seconds
 from hagoop.client import Client
 from hagoop.found import sees
 from whole.clock import Life, WorldClock
@@ -71,10 +73,12 @@ class World:
     _over: bool = False
     _problems: list[str] = field(factory=list)
     _tokens: Random = field(init=False)
+    _retries: Random = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         it, seed = self.scenario, self.scenario.seed
         self.chance, self._tokens = Random(f"faults {seed}"), Random(f"tokens {seed}")
+        self._retries = Random(f"retries {seed}")
         weather = Weather(Random(f"weather {seed}"), it.latency, it.spikes, it.piece)
         self.network = Network(self.clock, Random(f"links {seed}"), weather)
         self.server = ServerMachine(self, "server", "10.0.0.1")
@@ -94,6 +98,10 @@ class World:
     def token_bytes(self, size: int = 32) -> bytes:
         """What nobody can guess but we."""
         return self._tokens.randbytes(size)
+
+    def retry_seconds(self, failures: int) -> float:
+        """When a worker looks for its server again."""
+        return retry_seconds(failures, self._retries.random)
 
     def open_journal(self, path: Path, reactor: Any, on_broken: Any = None) -> Any:
         """The server's."""
@@ -273,10 +281,20 @@ class World:
         self.clock.forget()
         for each in (self.lives, self.users, self.workers):
             each.clear()
-        # What is taken away may wait for something at last, and hold the rest until the next time.
+        # Whatever they have to do at last they do now, and may wait for something then.
         for _ in range(MOST_ROUNDS):
-            if not gc.collect():
+            if not close_coroutines():
                 break
+        gc.collect()
+
+
+def close_coroutines() -> int:
+    """End all that wait for something in this world; how many there were."""
+    waiting = [each for each in gc.get_objects() if isinstance(each, CoroutineType) and each.cr_frame]
+    for each in waiting:
+        with suppress(Exception):
+            each.close()
+    return len(waiting)
 
 
 def base_folder() -> str | None:
