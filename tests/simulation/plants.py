@@ -2,12 +2,10 @@
 
 import secrets
 from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import succeed
 
-import hagoop.intake
 from hagoop.client import Client
 from hagoop.commands import Submit
 from hagoop.journal import Journal
@@ -75,11 +73,6 @@ def bytes_are_not_synced(patch: Any) -> None:
     patch.setattr(StoredFile, "sync", lambda stored: stored._file.close())
 
 
-def uploads_have_the_names_of_others(patch: Any) -> None:
-    """A server that starts again gives the same names to its next clients."""
-    patch.setattr(hagoop.intake, "secrets", SimpleNamespace(token_hex=lambda _: ""))
-
-
 def submissions_have_new_keys(patch: Any) -> None:
     """A client that sends its submission again sends another."""
     call = Client.call
@@ -103,7 +96,6 @@ PLANTS: dict[Plant, int] = {
     committed_twice: 0,
     nobody_asks_again: 0,
     bytes_are_not_synced: 0,
-    uploads_have_the_names_of_others: 118,
     submissions_have_new_keys: 1,
     workers_forget_nothing: 0,
 }
