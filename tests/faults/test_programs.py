@@ -108,7 +108,7 @@ def test_each_failure_is_told_as_what_it_is(cluster: Cluster, mapper: str) -> No
 
 
 def test_poisoned_line_stops_after_so_many_workers(cluster: Cluster) -> None:
-    """X6: it is tried elsewhere as long as others are at hand; then the request fails, and says where."""
+    """X6: it is tried elsewhere while others are at hand; then the request fails, and says where."""
     lines = TEXT.splitlines(keepends=True)
     (cluster.at / "poisoned").write_bytes(b"".join([*lines[:99], b"poison\n", *lines[99:]]))
     tried = cluster.folder / "tried"
