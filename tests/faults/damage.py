@@ -56,14 +56,15 @@ def files_of(folder: Path) -> Files:
     return {name: (folder / name).read_bytes() for name in (NAME, LOG, TOLD) if (folder / name).exists()}
 
 
-def write(folder: Path, commits: int = 6) -> list[Files]:
+def write(folder: Path, commits: int = 4) -> list[Files]:
     """A journal that gets so many commits: its files after each, and when it was closed."""
     folder.mkdir(parents=True)
     seen = []
     with opened(folder / NAME) as (journal, clock):
         for number in range(commits):
             journal.append(f"r{number % 2}", "committed", {"number": number})
-            journal.put("worker", {"lost": number})
+            if not number:
+                journal.put("worker", {"lost": 1})
             clock.advance(0)
             seen.append(files_of(folder))
     return [*seen, files_of(folder)]
