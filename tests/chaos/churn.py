@@ -12,7 +12,7 @@ from itertools import count
 
 from attrs import define, field
 from cluster import Cluster, Part, until
-from links import Link, Switchboard
+from proxy import Link, Proxy
 
 WAYS = ("exits from within", "segfault", "killed", "stopped, then killed", "link mute, then killed")
 LINGER_SECONDS = 2.0, 5.0
@@ -95,7 +95,7 @@ class Churn:
         for each in self.mortals:
             each.part.kill()
             if heal:
-                each.link.close()
+                each.link.reset()
             each.part.seconds = 0.0
             each.joined = each.part.said("joined ")
             each.part.start()
@@ -142,13 +142,11 @@ class Churn:
         self._in(mortal.dice.uniform(*AWAY_SECONDS), lambda: self._live(mortal))
 
 
-def make_churn(
-    cluster: Cluster, board: Switchboard, workers: int, mean_seconds: float, seed: int
-) -> Churn:
+def make_churn(cluster: Cluster, proxy: Proxy, workers: int, mean_seconds: float, seed: int) -> Churn:
     """So many workers, each behind a link of its own; nobody lives yet."""
     mortals = []
     for number in range(workers):
-        link = board.add(cluster.commands, cluster.web)
+        link = proxy.add(cluster.commands, cluster.web)
         part = add_worker(cluster, f"{link.host}:{cluster.commands}")
         mortals.append(Mortal(part, link, random.Random(f"{seed} {number}")))
     return Churn(mortals, mean_seconds)

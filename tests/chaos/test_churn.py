@@ -15,7 +15,7 @@ from cluster import Cluster, differ, oracle, running
 from fleets import COUNT, MAP, write_books
 from idle import check_idle, watch
 from line_ledger import numbered, wrong_in_ledger
-from links import Switchboard
+from proxy import Proxy
 
 NUMBERS = f"""#!{sys.executable}
 import os, sys, time
@@ -43,15 +43,15 @@ class Case:
 
 
 @pytest.fixture
-def board() -> Iterator[Switchboard]:
+def proxy() -> Iterator[Proxy]:
     """The links between them and the server."""
-    made = Switchboard("127.0.0.1")
+    made = Proxy()
     yield made
     made.close()
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, board: Switchboard) -> Iterator[Cluster]:
+def cluster(tmp_path: Path, proxy: Proxy) -> Iterator[Cluster]:
     """A server, and nobody to work for it yet."""
     with running(tmp_path / "it", 0) as made:
         (made.at / "print_numbers.py").write_text(NUMBERS)
@@ -108,14 +108,14 @@ def warm_up(cluster: Cluster, case: Case) -> None:
 
 @pytest.mark.parametrize("seed", [1])
 def test_every_answer_is_right_while_workers_die(
-    cluster: Cluster, board: Switchboard, short: bool, seed: int
+    cluster: Cluster, proxy: Proxy, short: bool, seed: int
 ) -> None:
     """In five ways, each after two seconds on average; afterwards the server is as idle as before."""
     workers, seconds, lines = (8, 15.0, 200) if short else (20, 60.0, 500)
     cases = [ledger_case(cluster, lines), words_case(cluster, lines)]
     warm_up(cluster, cases[0])
     before = watch(cluster)
-    churn = make_churn(cluster, board, workers, MEAN_SECONDS, seed)
+    churn = make_churn(cluster, proxy, workers, MEAN_SECONDS, seed)
     churn.begin()
     try:
         wrong = ask_for(cluster, cases, seconds)
