@@ -97,7 +97,7 @@ def _take(descriptor: int, folder: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Put a folder's names on disk; one that is gone has none."""
+    """Put a folder's names on disk; one that is gone has none.  Blocks, in the journal's thread."""
     try:
         descriptor = _open_patiently(folder)
     except FileNotFoundError:
@@ -117,6 +117,7 @@ def _open_patiently(folder: Path) -> int:
         except OSError as problem:
             if not is_passing(problem) or time.monotonic() > until:
                 raise
+        # Nobody tells when others have closed theirs.
         time.sleep(PAUSE_SECONDS)
 
 

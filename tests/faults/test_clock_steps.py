@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, running, until
-from test_clocks import LIBRARIES, SLOW, TEXT, check_undisturbed, faked, is_half_done, step
+from test_clocks import SLOW, TEXT, check_undisturbed, clock, faked, is_half_done, step  # noqa: F401
 
 pytestmark = [pytest.mark.slow, pytest.mark.full]
 
@@ -16,16 +16,7 @@ OVER = datetime(2038, 1, 19, 3, 14, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def clock(tmp_path: Path) -> Path:
-    """The file that sets the server's clock."""
-    if not LIBRARIES:
-        pytest.skip("libfaketime is not installed (Debian: faketime)")
-    step(tmp_path / "clock", 0)
-    return tmp_path / "clock"
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, clock: Path) -> Iterator[Cluster]:
+def cluster(tmp_path: Path, clock: Path) -> Iterator[Cluster]:  # noqa: F811
     """A server with that clock, and two workers, one of them with it too."""
     with running(tmp_path / "it", 0) as made:
         (made.at / "input").write_bytes(TEXT * 4)
@@ -39,15 +30,15 @@ def cluster(tmp_path: Path, clock: Path) -> Iterator[Cluster]:
         yield made
 
 
-def set_to(clock: Path, words: str) -> None:
+def set_to(file: Path, words: str) -> None:
     """Let it jump."""
-    beside = clock.with_suffix(".new")
+    beside = file.with_suffix(".new")
     beside.write_text(f"{words}\n")
-    os.replace(beside, clock)
+    os.replace(beside, file)
 
 
 @pytest.mark.parametrize("words", ["+1d", "-1d", f"@{OVER:%Y-%m-%d %H:%M:%S}"])
-def test_clock_that_steps_far_moves_no_lease(cluster: Cluster, clock: Path, words: str) -> None:
+def test_clock_that_steps_far_moves_no_lease(cluster: Cluster, clock: Path, words: str) -> None:  # noqa: F811
     """In the middle of a request; the answer is right, nobody is missed."""
     client = cluster.begin("run", "input", "--mapper", SLOW)
     until(lambda: is_half_done(cluster))
