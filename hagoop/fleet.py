@@ -188,6 +188,20 @@ class Fleet:
             return policy.GUESSED_SPEED[phase] * exp(record.relative)
         return known.speed * exp(record.relative) if record.committed else known.low
 
+    def usual_speed(self, session: Session, request: Request, phase: Phase) -> float:
+        """Weight a second on average lines, however hard its last ones were."""
+        known = self._usual.get((request.id, phase))
+        if known is None or not known.known:
+            return self.speed(session, request, phase)
+        return known.speed * exp(self.records[session.worker].relative)
+
+    def see_ease(self, lease: Lease) -> None:
+        """Remember how easy a lease's lines are, if its Beats show how fast they are done."""
+        rate = lease.seen_rate
+        if rate is not None:
+            usual = self.usual_speed(lease.session, lease.request, lease.progress.phase)
+            lease.stretch.ease = rate / usual
+
     def is_proven(self, session: Session, request: Request, phase: Phase) -> bool:
         """Whether it has committed anything of a phase, and is not doubtful since."""
         return request.pace(session.worker, phase).speed is not None and not self.is_doubtful(session)

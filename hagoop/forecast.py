@@ -8,7 +8,7 @@ from attrs import define, field
 
 LATELY = 0.25
 """The part of the time so far whose pace counts."""
-END_SLOWER = 1.03
+END_SLOWER = 1.01
 """The end of a phase goes a little slower than what was before it."""
 LIKELY_MOST = 1.25
 """Nine times of ten it takes at most so much longer than the middle guess."""

@@ -13,7 +13,8 @@ from hagoop.ranges import Range
 from hagoop.requests import Request
 
 MARKS = 5
-"""The speed at which a lease goes on is that of its last four Beats."""
+RATE_SECONDS = 1.0
+"""The speed at which a lease goes on is that of its last four Beats, or of fewer if they are rare."""
 
 
 @frozen
@@ -165,10 +166,21 @@ class Lease:
 
     def rate(self, usual: float, start_seconds: float, now: float, workers: int) -> float:
         """Weight a second that it does now: as its last Beats tell, or less the longer it stands."""
-        (since, before), (last, done) = self.marks[0], self.marks[-1]
-        if done > before and last > since:
-            return (done - before) / (last - since)
+        seen = self.seen_rate
+        if seen is not None:
+            return seen
         return policy.slowed(usual, now - self.moved - 2 * start_seconds, workers)
+
+    @property
+    def seen_rate(self) -> float | None:
+        """Weight a second that its last Beats tell; None while it stands, for all they tell."""
+        last, done = self.marks[-1]
+        since, before = self.marks[0]
+        for moment, mark in self.marks:
+            if moment > last - RATE_SECONDS:
+                break
+            since, before = moment, mark
+        return (done - before) / (last - since) if done > before and last > since else None
 
     @property
     def untaken(self) -> int:

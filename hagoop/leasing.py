@@ -5,9 +5,10 @@ What was taken back for somebody is his; then what nobody has, lowest first; the
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from heapq import heapify, heappop
 from itertools import count
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from hagoop import policy
 from hagoop.fleet import Fleet
@@ -17,6 +18,20 @@ from hagoop.progress import Progress, Stretch
 from hagoop.ranges import Range
 from hagoop.requests import Request
 from hagoop.suspicion import MOST_DANGER, History, Suspicion
+
+
+@frozen
+class Promise:
+    """What was taken back for somebody, and how easy its lines are, as far as is known."""
+
+    progress: Progress
+    wanted: Range
+    ease: float | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is still free."""
+        return self.wanted in self.progress.untouched
 
 
 @define(eq=False)
@@ -31,7 +46,7 @@ class Leasing:
     requests: Mapping[RequestId, Request]
     leases: dict[AssignmentId, Lease]
     waiting: dict[SessionId, int] = field(factory=dict)
-    _promised: dict[SessionId, tuple[Progress, Range]] = field(factory=dict)
+    _promised: dict[SessionId, Promise] = field(factory=dict)
     _numbers: Callable[[], int] = field(factory=lambda: count(1).__next__)
 
     # Who waits
@@ -48,8 +63,8 @@ class Leasing:
         return [each for each in waiting if each.is_free and not self._has_promise(each.id)]
 
     def _has_promise(self, session: SessionId) -> bool:
-        progress, wanted = self._promised.get(session, (None, None))
-        return progress is not None and wanted is not None and wanted in progress.untouched
+        promise = self._promised.get(session)
+        return promise is not None and promise.holds
 
     def worker_asked(self, session: SessionId, now: float) -> None:
         """A slot of it wants work."""
@@ -69,16 +84,21 @@ class Leasing:
         """
         served = []
         if self.waiting and self._has_something():
-            sessions = [self.fleet.sessions[each] for each in self.waiting]
-            for session in sorted(sessions, key=self._turn):
-                if not self._has_something():
-                    break
-                served += self._serve_one(session, now)
+            turns = self._turns()
+            while turns and self._has_something():
+                session = heappop(turns)[-1]
+                served += self._serve_one(self.fleet.sessions[session], now)
         return served
 
-    def _turn(self, session: Session) -> tuple[bool, float]:
-        """Those to whom something is promised come first: others would take it."""
-        return session.id not in self._promised, -session.heard
+    def _turns(self) -> list[tuple[bool, float, int, SessionId]]:
+        """A heap of who waits; those to whom something is promised come first: others would take it."""
+        promised, sessions = self._promised, self.fleet.sessions
+        turns = [
+            (each not in promised, -sessions[each].heard, number, each)
+            for number, each in enumerate(self.waiting)
+        ]
+        heapify(turns)
+        return turns
 
     def _has_something(self) -> bool:
         running = (each.progress for each in self.requests.values())
@@ -121,13 +141,18 @@ class Leasing:
 
     def _lease_promised(self, session: Session, now: float) -> Lease | None:
         """What was taken back for this worker, if it is still free."""
-        progress, wanted = self._promised.pop(session.id, (None, None))
-        if progress is None or wanted is None or wanted not in progress.untouched:
+        it = self._promised.pop(session.id, None)
+        if it is None or not it.holds:
             return None
+        progress = it.progress
         request = next((each for each in self.requests.values() if each.progress is progress), None)
         if request is None or session.worker in request.unfit:
             return None
-        return self.lease(session, request, progress, lambda id_: progress.lease(wanted, id_), now)
+
+        def take(id_: AssignmentId) -> Stretch:
+            return progress.lease(it.wanted, id_, it.ease)
+
+        return self.lease(session, request, progress, take, now)
 
     def _lease_untouched(
         self, session: Session, request: Request, progress: Progress, now: float
@@ -202,27 +227,37 @@ class Leasing:
         now: float,
     ) -> Lease:
         id_ = AssignmentId(f"{self.epoch}-{self._numbers()}")
-        seconds = self.commit_seconds(session, request, progress, now)
         stretch = take(id_)
         misses = progress.misses(stretch.front)
-        lease = Lease(id_, session, request, progress, stretch, now, now, now, seconds, misses=misses)
+        lease = Lease(id_, session, request, progress, stretch, now, now, now, 0.0, misses=misses)
+        lease.commit_seconds = self.commit_seconds(lease, now)
         self.leases[id_] = lease
         session.leases.add(id_)
         request.leases += 1
         return lease
 
-    def commit_seconds(
-        self, session: Session, request: Request, progress: Progress, now: float
-    ) -> float:
+    def commit_seconds(self, lease: Lease, now: float) -> float:
+        """How long its next job should take, at the speed of its worker's last ones."""
         self.fleet.refit(now)
-        asking = self.fleet.asking(session, request, progress.phase, now)
-        supply = self.fleet.supply(request, progress, now)
-        return policy.commit_seconds(asking, supply, self.fleet.prior, now)
+        asking = self.fleet.asking(lease.session, lease.request, lease.progress.phase, now)
+        supply = self.fleet.supply(lease.request, lease.progress, now)
+        seconds = policy.commit_seconds(asking, supply, self.fleet.prior, now)
+        return max(seconds * self._share_of_usual(lease), policy.least_commit_seconds(asking, supply))
+
+    def _share_of_usual(self, lease: Lease) -> float:
+        """What part of that is enough where its lines are known to be hard.
+
+        Its worker cuts jobs by the speed of its last ones, and what a program was fed is out of reach.
+        """
+        ease, worker = lease.stretch.ease, (lease.session, lease.request, lease.progress.phase)
+        if ease is None:
+            return 1.0
+        return min(1.0, ease * self.fleet.usual_speed(*worker) / self.fleet.speed(*worker))
 
     def promise(self, lease: Lease) -> None:
         """Keep what it gives back for those for whom it was asked."""
         for session, wanted in lease.heirs:
             kept = Range(min(max(wanted.start, lease.stops or 0), wanted.end), wanted.end)
             if len(kept):
-                self._promised[session] = lease.progress, kept
+                self._promised[session] = Promise(lease.progress, kept, lease.stretch.ease)
         lease.heirs = ()

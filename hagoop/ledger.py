@@ -327,7 +327,8 @@ class Ledger:
         if progress.forecast.is_due(now):
             progress.forecast.committed(now, progress.weight_committed)
         lease.committed = lease.moved = lease.beat = now
-        lease.commit_seconds = self.leasing.commit_seconds(lease.session, lease.request, progress, now)
+        self.fleet.see_ease(lease)
+        lease.commit_seconds = self.leasing.commit_seconds(lease, now)
         lease.misses = lease.own_misses = 0
         return progress, self._cancel_losers(lease, now)
 

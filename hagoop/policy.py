@@ -109,12 +109,19 @@ class Supply:
 
 def commit_seconds(asking: Asking, supply: Supply, prior: Prior, now: float) -> float:
     """How long one job should take: what a loss costs against what a commit costs."""
-    cost = asking.pace.overhead + asking.pace.start_seconds
     life = asking.record.expected_life(prior, now)
-    low = max(4 * cost, MIN_COMMIT_SECONDS, supply.workers / MESSAGES_PER_SECOND)
-    low = max(low, TELLING_STARTS * asking.pace.start.most)
     most = min(COMMIT_SECONDS, supply.seconds_left / END_SHARES)
-    return max(low, min(sqrt(2 * cost * life), most))
+    return max(least_commit_seconds(asking, supply), min(sqrt(2 * _cost(asking) * life), most))
+
+
+def least_commit_seconds(asking: Asking, supply: Supply) -> float:
+    """What a job should take at least: much longer than what it costs, and what the server can take."""
+    low = max(4 * _cost(asking), MIN_COMMIT_SECONDS, supply.workers / MESSAGES_PER_SECOND)
+    return max(low, TELLING_STARTS * asking.pace.start.most)
+
+
+def _cost(asking: Asking) -> float:
+    return asking.pace.overhead + asking.pace.start_seconds
 
 
 def lease_seconds(asking: Asking, supply: Supply) -> float:

@@ -43,11 +43,15 @@ class Scale:
 
 @define(eq=False)
 class Stretch:
-    """A leased range: committed up to ``front``, held by one worker and at most a few copies."""
+    """A leased range: committed up to ``front``, held by one worker and at most a few copies.
+
+    :ivar ease: how fast its lines are done beside usual ones; None while that is not known.
+    """
 
     front: int
     end: int
     holders: list[AssignmentId] = field(factory=list)
+    ease: float | None = None
 
     @property
     def open(self) -> Range:
@@ -234,10 +238,10 @@ class Progress:
         self.untouched.take(Range(stretch.end, end))
         stretch.end = end
 
-    def lease(self, wanted: Range, holder: AssignmentId) -> Stretch:
-        """Take a range out of the pool."""
+    def lease(self, wanted: Range, holder: AssignmentId, ease: float | None = None) -> Stretch:
+        """Take a range out of the pool; how easy it is may be known from where it was cut off."""
         self.untouched.take(wanted)
-        stretch = Stretch(wanted.start, wanted.end, [holder])
+        stretch = Stretch(wanted.start, wanted.end, [holder], ease)
         self.stretches[stretch] = None
         return stretch
 

@@ -40,6 +40,7 @@ class Running:
     :param may_be_copied: whether it may have one more holder.
     :param holders: how many there are that have not stalled.
     :param barred: who is not to have a copy.
+    :param ease: how fast its lines are done, beside usual ones.
     """
 
     id: AssignmentId
@@ -50,6 +51,7 @@ class Running:
     may_be_copied: bool = True
     holders: int = 1
     barred: frozenset[WorkerId] = frozenset()
+    ease: float = 1.0
 
 
 @define
@@ -62,13 +64,13 @@ class Part:
     speed: float
     seconds_left: float
 
-    def split(self, helper: Helper, weight: float) -> "Part":
-        """Give the end away."""
+    def split(self, helper: Helper, weight: float, speed: float) -> "Part":
+        """Give the end away, to one who should do it at this speed."""
         self.weight -= weight
         self.movable -= weight
         self.seconds_left -= weight / self.speed
-        seconds = helper.start_seconds + weight / helper.speed
-        return Part(helper, weight, weight, helper.speed, seconds)
+        seconds = helper.start_seconds + weight / speed
+        return Part(helper, weight, weight, speed, seconds)
 
 
 @define(eq=False)
@@ -109,10 +111,12 @@ def plan_tail(running: Iterable[Running], idle: Sequence[Helper]) -> list[Plan]:
         helper = helpers[-1]
         if -left <= helper.start_seconds + policy.least_gain(helper.start_seconds):
             break
-        taken = policy.weight_to_take_back(part, helper.speed, helper.start_seconds)
+        # Lines that are hard for one are so for others: else one would get what hundreds could share.
+        speed = helper.speed * plan.running.ease
+        taken = policy.weight_to_take_back(part, speed, helper.start_seconds)
         if taken and plan.copier is None:
             helpers.pop()
-            made = part.split(helper, taken)
+            made = part.split(helper, taken, speed)
             plan.parts.insert(plan.parts.index(part) + 1, made)
             parts.append((plan, made))
             heappush(heap, (-part.seconds_left, number))

@@ -129,7 +129,7 @@ class Tail:
         return [made for plan in plan_tail(running, helpers) for made in self._carry_out(plan)]
 
     def _helper(self, session: Session, request: Request, progress: Progress) -> Helper:
-        speed = self.fleet.speed(session, request, progress.phase)
+        speed = self.fleet.usual_speed(session, request, progress.phase)
         start = self.fleet.start_seconds(session, request, progress.phase)
         proven = self.fleet.is_proven(session, request, progress.phase)
         return Helper(session.id, session.worker, speed, start, proven)
@@ -169,7 +169,15 @@ class Tail:
             not copied and not answers and (self._is_silent(lease) or not beyond),
             sum(not each.session.stalled for each in holders),
             self._barred(stretch, progress),
+            self._ease(stretch, holders),
         )
+
+    def _ease(self, stretch: Stretch, holders: Iterable[Lease]) -> float:
+        """How easy its lines are, as far as a holder that can be heard shows it."""
+        for each in holders:
+            if not self._is_silent(each):
+                self.fleet.see_ease(each)
+        return 1.0 if stretch.ease is None else stretch.ease
 
     def _barred(self, stretch: Stretch, progress: Progress) -> frozenset[WorkerId]:
         """Who is not to have a copy: those who hold it, and those who tried."""
