@@ -21,7 +21,7 @@ SEED ?=
 DEMO ?=
 
 # The last defence against a test that hangs.  At a terminal Ctrl-C must still reach the tests.
-TIMEOUT := $(shell command -v timeout >/dev/null && echo timeout --kill-after=30 \
+TIMEOUT = $(shell command -v timeout >/dev/null && echo timeout --kill-after=30 \
 	$$(test -t 0 && echo --foreground) $(TEST_SECONDS))
 
 .PHONY: demo test chaos faults simulate lint docs clean

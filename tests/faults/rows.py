@@ -144,7 +144,7 @@ NETWORK = {
         "half-open peer",
         """faults/test_proxied: mute_link
         faults/test_namespaces: link_that_breaks_in_the_middle
-        chaos/test_links: all_find_out_that_a_link_is_dead""",
+        chaos/test_half_open: all_find_out_that_a_link_is_dead""",
     ),
     "N2": row(
         "loss in one direction",

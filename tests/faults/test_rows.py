@@ -48,3 +48,9 @@ def test_what_is_not_there_is_missed() -> None:
     assert "test_killed_worker_comes_back" in names_in("integration/test_survives.py")
     assert "test_nonsense" not in names_in("integration/test_survives.py")
     assert names_in("integration/test_nonsense.py") == frozenset()
+
+
+def test_files_run_together() -> None:
+    """pytest takes two files of one name for one module, and ``make faults`` would end before it began."""
+    names = [each.name for each in TESTS.rglob("test_*.py")]
+    assert {each for each in names if names.count(each) > 1} == set()
