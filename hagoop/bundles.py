@@ -42,7 +42,9 @@ class BundleCheck:
     _digest: "hashlib._Hash" = field(factory=hashlib.sha256)
 
     def begin(self, file: SourceFile) -> None:
-        """The next file is read."""
+        """The next file is read; an empty one may lie between two, and tells nothing of either."""
+        if not file.size:
+            return
         found = next((each for each in self.bundles if each.holds(file)), None)
         if found is not self._now:
             self._now, self._digest = found, hashlib.sha256()
@@ -65,7 +67,7 @@ class BundleCheck:
         :raises NoSuchInput: it is not.
         """
         now = self._now
-        if now is None or not now.digest or file.base + file.size != now.end:
+        if now is None or not now.digest or not file.size or file.base + file.size != now.end:
             return
         if self._digest.hexdigest() != now.digest:
             raise damaged(file)

@@ -194,9 +194,7 @@ class Docket:
         if not is_partial:
             self._gone.append(request)
             return
-        Deferred.fromCoroutine(self._drop(request)).addErrback(
-            lambda reason: log.failure("dropping {request}", reason, request=request)
-        )
+        Deferred.fromCoroutine(self._drop(request)).addErrback(_broken, "dropping", request)
 
     async def _drop(self, request: RequestId) -> None:
         """Nothing of a request is needed any more; its number is not given again."""
@@ -422,9 +420,8 @@ class Docket:
 
     def fail(self, request: RequestId, message: str) -> None:
         """End a request without an answer."""
-        Deferred.fromCoroutine(self.end(request, State.FAILED, message)).addErrback(
-            lambda reason: log.failure("ending {request}", reason, request=request)
-        )
+        ending = Deferred.fromCoroutine(self.end(request, State.FAILED, message))
+        ending.addErrback(_broken, "ending", request)
 
     async def end(
         self, request: RequestId, state: State, message: str, digest: str = "", size: int = 0
@@ -474,9 +471,8 @@ class Docket:
         self._ended_walls[request] = wire.from_plain(float, fact["wall"])
         self._close(request, failed=fact["state"] != State.DONE)
         # The server may have stopped before it was done with this.
-        Deferred.fromCoroutine(self._clear_runs(self.data[request])).addErrback(
-            lambda reason: log.failure("clearing {request}", reason, request=request)
-        )
+        clearing = Deferred.fromCoroutine(self._clear_runs(self.data[request]))
+        clearing.addErrback(_broken, "clearing", request)
 
     async def give_back(self, lender: RequestData) -> None:
         """One fewer reads what is on a request's shelves."""
@@ -596,6 +592,12 @@ class Docket:
             self._stop_counting(each)
         for data in self.data.values():
             data.close_inputs()
+
+
+def _broken(reason: TwistedFailure, what: str, request: RequestId) -> None:
+    """Say so, unless the server ends: its next start goes on from here."""
+    if not reason.check(StateError):
+        log.failure("{what} {request}", reason, what=what, request=request)
 
 
 def gone_stream(request: RequestId) -> str:

@@ -12,7 +12,15 @@ from twisted.python.failure import Failure as TwistedFailure
 from hagoop import policy
 from hagoop.comparing import EMPTY, Comparing
 from hagoop.docket import Docket
-from hagoop.errors import BadMessage, Damaged, HaGoopError, LimitExceeded, RequestError, WorkerLost
+from hagoop.errors import (
+    BadMessage,
+    Damaged,
+    HaGoopError,
+    LimitExceeded,
+    RequestError,
+    StateError,
+    WorkerLost,
+)
 from hagoop.interfaces import Arrived, IWorker
 from hagoop.jobs import (
     Assignment,
@@ -427,6 +435,9 @@ class Scheduler:
         account = self.ledger.requests.get(request)
         if account is None or account.state in (State.CANCELLED, State.FAILED):
             # Its data went away while they were read.
+            return
+        if isinstance(reason.value, StateError):
+            # The server ends, and says why if there is a reason: its next start goes on from here.
             return
         if isinstance(reason.value, Damaged):
             self.docket.unreadable(request, reason.value)

@@ -51,6 +51,6 @@ def test_what_is_not_there_is_missed() -> None:
 
 
 def test_files_run_together() -> None:
-    """pytest takes two files of one name for one module, and ``make faults`` would end before it began."""
+    """Two files of one name are one module to pytest, and ``make faults`` would not begin."""
     names = [each.name for each in TESTS.rglob("test_*.py")]
     assert {each for each in names if names.count(each) > 1} == set()

@@ -110,6 +110,18 @@ def test_no_byte_of_a_damaged_upload_is_given(path: Path, at: int) -> None:
             read_block(source, file, bad, sums)
 
 
+def test_empty_file_between_uploads_tells_nothing_of_them(tmp_path: Path) -> None:
+    """It may lie at the end of an upload that was read long before, and that is sound all the same."""
+    for name, text in (("small", b"1\n2\n"), ("large", TEXT)):
+        (tmp_path / name).write_bytes(text)
+    small, large = (str(tmp_path / name) for name in ("small", "large"))
+    sizes = [(small, 0, 4), (large, 0, len(TEXT)), (small, 4, 0)]
+    files = [SourceFile(f"file-{number}", *each) for number, each in enumerate(sizes)]
+    digests = [hashlib.sha256(each).hexdigest() for each in (b"1\n2\n", TEXT, b"")]
+    sound = [Bundle(*each, digest) for each, digest in zip(sizes, digests, strict=True)]
+    assert sum(each.lines or 0 for each in count_blocks(files, None, sound)) == 2 + TEXT.count(b"\n")
+
+
 def test_upload_is_what_came_before_its_last_lines_are_known(path: Path) -> None:
     """A start looks at all of it: several files in one upload, the last one empty, too."""
     digest = hashlib.sha256(TEXT[7:]).hexdigest()
