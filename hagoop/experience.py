@@ -207,11 +207,12 @@ class Pace:
         if seconds > 0:
             # Nothing is started for a cell without keys.
             self.start.observe(max(1.0, weight), min(max(seconds, LEAST_SECONDS), MOST_SECONDS))
-        self.overhead = 0.7 * self.overhead + 0.3 * min(overhead, MOST_SECONDS)
+        cost = min(overhead, MOST_SECONDS)
         measured = weight / min(max(seconds, LEAST_SECONDS), MOST_SECONDS)
         if self.speed is None:
-            self.speed = measured
+            self.speed, self.overhead = measured, cost
             return
+        self.overhead = 0.7 * self.overhead + 0.3 * cost
         share = 0.5 if seconds >= 0.1 else 0.25
         share = max(share, 0.9) if measured > 2 * self.speed else share
         self.speed = exp((1 - share) * log(self.speed) + share * log(measured))
