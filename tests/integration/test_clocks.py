@@ -27,13 +27,21 @@ def step(clock: Path, hours: int) -> None:
     os.replace(beside, clock)
 
 
+def shared() -> set[Path]:
+    """What the library has put into shared memory; it stays when a process is killed."""
+    return set(Path("/dev/shm").glob("*faketime_*"))
+
+
 @pytest.fixture
-def clock(tmp_path: Path) -> Path:
+def clock(tmp_path: Path) -> Iterator[Path]:
     """The file that sets the wall clock of whoever is told to look at it."""
     if not LIBRARIES:
         pytest.skip("libfaketime is not installed (Debian: faketime)")
     step(tmp_path / "clock", 0)
-    return tmp_path / "clock"
+    before = shared()
+    yield tmp_path / "clock"
+    for each in shared() - before:
+        each.unlink(missing_ok=True)
 
 
 @pytest.fixture
