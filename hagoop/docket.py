@@ -1,11 +1,10 @@
 """All requests and their data: submitted, moved from phase to phase, ended, forgotten."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Protocol
 
 from attrs import define, evolve, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
@@ -16,7 +15,6 @@ from hagoop.errors import (
     Damaged,
     HaGoopError,
     RequestError,
-    SpoolFull,
     StateError,
     UnknownRequest,
 )
@@ -24,9 +22,7 @@ from hagoop.interfaces import IInputs, IJournal, ISpool, Syncable
 from hagoop.jobs import (
     LEAP,
     BadLine,
-    Cover,
     Finished,
-    Missing,
     Output,
     Phase,
     Place,
@@ -37,21 +33,19 @@ from hagoop.jobs import (
 )
 from hagoop.leases import Decision, SetAside
 from hagoop.ledger import Ledger
+from hagoop.line_counts import LineCounts
 from hagoop.merging import MERGE_RUNS
-from hagoop.missing import cover_of, missing_lines, ranges_of
-from hagoop.phases import NextPhase, RequestData
+from hagoop.phases import RequestData
 from hagoop.progress import Progress
+from hagoop.recorder import Fact, Recorder
 from hagoop.requests import Request
-from hagoop.statuses import counters_of, last_phase, status_of
+from hagoop.statuses import counters_of, status_of
 from hagoop.submit_keys import Named, SubmitKeys
 from hagoop.taken import Taken
 
 log = Logger()
-RETRY_SECONDS = 1.0
-"""How soon a write is tried again that found the disk full."""
 CUTS = 1000
 """After a start from a backup things are cut under numbers that are higher by so many."""
-Fact = dict[str, object]
 
 
 class InputsFactory(Protocol):
@@ -98,16 +92,18 @@ class Docket:
     keys: SubmitKeys = field(factory=SubmitKeys)
     damaged: dict[RequestId, str] = field(factory=dict)
     unreadable: Callable[[RequestId, HaGoopError], None] = field(init=False)
+    counts: LineCounts = field(init=False)
+    recorder: Recorder = field(init=False)
     _walls: dict[RequestId, float] = field(factory=dict)
     _ended_walls: dict[RequestId, float] = field(factory=dict)
     _waiting: dict[RequestId, list["Deferred[None]"]] = field(factory=dict)
-    _counts: dict[RequestId, "Callable[[], Deferred[None]]"] = field(factory=dict)
-    _counting: dict[RequestId, "Deferred[None]"] = field(factory=dict)
     _number: int = 0
     _gone: list[RequestId] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
         self.unreadable = lambda request, problem: self.fail(request, str(problem))
+        self.counts = LineCounts(self.grown, self._miscounted)
+        self.recorder = Recorder(self.journal, self.clock)
 
     # Submitting
 
@@ -160,7 +156,8 @@ class Docket:
         now = self.clock.seconds()
         self.ledger.request_submitted(request, submission, now - max(0.0, self.wall() - wall))
         files = wire.from_plain(dict, fact["inputs"])
-        inputs, self._counts[request] = self.inputs.open(files, lambda: self._grown(request))
+        inputs, count = self.inputs.open(files, lambda: self.grown(request))
+        self.counts.know(request, count)
         answer = Answer(self.spool, self.in_thread)
         data = RequestData(request, submission, inputs, self.spool, answer, self.most_runs)
         data.least_cut = self.ledger.epoch // LEAP * CUTS
@@ -174,7 +171,7 @@ class Docket:
         self._number += 1
         request, lender = RequestId(f"r{self._number}"), taken.lender
         # Only its number must be known after a restart.
-        await self._record(request, "submitted", {"partial_of": lender.id})
+        await self.recorder.record(request, "submitted", {"partial_of": lender.id})
         if self.data.get(lender.id) is not lender:
             await self._drop(request)
             raise UnknownRequest(f"the request {lender.id} was forgotten")
@@ -208,23 +205,10 @@ class Docket:
         account = self.ledger.requests[request]
         if account.progress is None:
             self.ledger.phase_began(request, Phase.MAP, account.step, None)
-        counted = self._counting[request] = self._counts[request]()
-        counted.addCallback(lambda _: self._grown(request))
-        counted.addErrback(self._miscounted, request)
+        self.counts.begin(request)
 
-    def _miscounted(self, reason: TwistedFailure, request: RequestId) -> None:
-        error = reason.value
-        if isinstance(error, CancelledError):
-            return
-        if isinstance(error, RequestError):
-            self.fail(request, str(error))
-        elif isinstance(error, Damaged):
-            self.unreadable(request, error)
-        else:
-            log.error("counting lines of {request}: {error!r}", request=request, error=error)
-            self.fail(request, f"the input cannot be read: {error}")
-
-    def _grown(self, request: RequestId) -> None:
+    def grown(self, request: RequestId) -> None:
+        """More lines of a request are known."""
         account = self.ledger.requests.get(request)
         if account is None or account.state is not State.RUNNING:
             return
@@ -234,6 +218,15 @@ class Docket:
                 request, inputs.lines, inputs.estimate, inputs.breaks, whole=inputs.whole
             )
         )
+
+    def _miscounted(self, request: RequestId, error: BaseException) -> None:
+        if isinstance(error, RequestError):
+            self.fail(request, str(error))
+        elif isinstance(error, Damaged):
+            self.unreadable(request, error)
+        else:
+            log.error("counting lines of {request}: {error!r}", request=request, error=error)
+            self.fail(request, f"the input cannot be read: {error}")
 
     # Outputs
 
@@ -267,7 +260,7 @@ class Docket:
         def is_open() -> bool:
             return request in self.data and request not in self.ended_facts
 
-        await self._record(request, "warned", {"told": told}, (), is_open)
+        await self.recorder.record(request, "warned", {"told": told}, (), is_open)
         account.warnings.append(told)
 
     async def _store(
@@ -285,106 +278,10 @@ class Docket:
             return self.data.get(request) is data and request not in self.ended_facts
 
         fact = {**where, "output": wire.to_plain(output), **told}
-        await self._record(stream, kind, fact, syncs, is_open)
+        await self.recorder.record(stream, kind, fact, syncs, is_open)
         if is_open() and data.is_answer(progress.phase):
             data.answer.add(output)
         return is_open()
-
-    async def _record(
-        self,
-        stream: str,
-        kind: str,
-        fact: Fact,
-        syncs: Sequence[Syncable] = (),
-        is_wanted: Callable[[], bool] = lambda: True,
-    ) -> None:
-        is_told = False
-        while is_wanted():
-            try:
-                return await self.journal.append(stream, kind, fact, syncs)
-            except SpoolFull:
-                if not is_told:
-                    log.warn("the disk is full: {stream} waits for room", stream=stream)
-                is_told = True
-                pause: Deferred[None] = Deferred()
-                self.clock.callLater(RETRY_SECONDS, pause.callback, None)
-                await pause
-
-    # Phases
-
-    async def advance(self, request: RequestId) -> None:
-        """A phase has ended: begin the next, or finish the request."""
-        account, data = self.ledger.requests[request], self.data[request]
-        if account.left_out and not await self._close_map(account, data):
-            return
-        phase = last_phase(account)
-        found: list[NextPhase | None] = []
-        await self.in_thread(lambda: found.append(data.after(phase, account.outputs[phase])))
-        if account.state is not State.RUNNING:
-            return
-        following = found[0]
-        if following is None:
-            await self._finish(request)
-            return
-        fact: Fact = {
-            "phase": following.phase,
-            "round": data.round,
-            "cut": data.cut,
-            "step": data.step,
-            "wanted": data.wanted,
-            "runs": wire.to_plain(following.reads),
-        }
-        await self._record(request, "phase", fact, (), lambda: account.state is State.RUNNING)
-        if account.state is not State.RUNNING:
-            return
-        data.drop_replaced()
-        if following.phase is Phase.MAP:
-            data.close_inputs()
-            self.enter_step(request)
-            self.begin(request)
-            return
-        self.ledger.phase_began(request, following.phase, following.round, following.cumulative)
-        self.enact([])
-
-    async def _close_map(self, account: Request, data: RequestData) -> bool:
-        """Part of the map is left out: put on disk what, before anything follows from it."""
-        found: list[tuple[Missing, ...]] = []
-        try:
-            await self.in_thread(lambda: found.append(missing_lines(data.inputs, account.left_out)))
-        except RequestError as error:
-            self.fail(account.id, str(error))
-            return False
-        missing = found[0]
-        cover = cover_of(data.inputs, missing)
-        fact: Fact = {"missing": wire.to_plain(missing), "cover": wire.to_plain(cover)}
-        # Not where what the end clears is recorded.
-        shelf = data.answer_shelf
-        await self._record(shelf, "closed", fact, (), lambda: account.state is State.RUNNING)
-        if account.state is State.RUNNING:
-            self.map_closed(account.id, missing, cover)
-        return account.state is State.RUNNING
-
-    def map_closed(self, request: RequestId, missing: tuple[Missing, ...], cover: Cover) -> None:
-        """What a request leaves out of its map is on disk."""
-        account, data = self.ledger.requests[request], self.data[request]
-        account.left_out, account.missing, account.cover = (), missing, cover
-        if data.submission.steps == 1 and data.is_answer(Phase.MAP):
-            data.answer.leave_out(ranges_of(missing))
-
-    def enter_step(self, request: RequestId) -> None:
-        """Another step's program runs from now on, on what the step before has printed if it maps."""
-        data = self.data[request]
-        self.ledger.step_began(request, data.step)
-        if data.printed is not None:
-            grown = partial(self._grown, request)
-            self._counts[request] = partial(data.printed.count, self.in_thread, grown)
-
-    async def _finish(self, request: RequestId) -> None:
-        answer = self.data[request].answer
-        digest = await answer.digest()
-        if self.data[request].answer is not answer:
-            return  # It was set back.
-        await self.end(request, State.DONE, "", digest, answer.size)
 
     # What is lost
 
@@ -405,7 +302,7 @@ class Docket:
         """Let go of all that a request has come to, until it is restored; its new account."""
         data = self.data[request]
         self.enact(self.ledger.request_set_back(request))
-        self._stop_counting(request)
+        self.counts.stop(request)
         # What is still on its way into the old one is not written down any more.
         self.data[request] = evolve(data, answer=Answer(self.spool, self.in_thread))
         # Clients come back, and find the new one.
@@ -416,7 +313,7 @@ class Docket:
 
     async def record_lost(self, request: RequestId, fact: Fact) -> None:
         """Put on disk what was lost of a request that is set back."""
-        await self._record(request, "lost", fact, (), lambda: request in self.data)
+        await self.recorder.record(request, "lost", fact, (), lambda: request in self.data)
 
     def fail(self, request: RequestId, message: str) -> None:
         """End a request without an answer."""
@@ -441,7 +338,7 @@ class Docket:
             "counters": wire.to_plain(counters_of(account)),
             "wall": self.wall(),
         }
-        await self._record(request, "ended", fact)
+        await self.recorder.record(request, "ended", fact)
         self.ended_facts[request] = digest, size
         self._ended_walls[request] = self.wall()
         log.info("request {request} {state} {message}", request=request, state=state, message=message)
@@ -455,14 +352,9 @@ class Docket:
 
     def _close(self, request: RequestId, *, failed: bool) -> None:
         self.data[request].answer.close(failed=failed)
-        self._stop_counting(request)
+        self.counts.stop(request)
         for each in self._waiting.pop(request, []):
             each.callback(None)
-
-    def _stop_counting(self, request: RequestId) -> None:
-        counting = self._counting.pop(request, None)
-        if counting is not None:
-            counting.cancel()
 
     def found_ended(self, request: RequestId, fact: Fact) -> None:
         """At recovery: this request had ended."""
@@ -507,7 +399,7 @@ class Docket:
         self.keys.forget(request)
         self._walls.pop(request)
         self.owners.pop(request)
-        self._counts.pop(request, None)
+        self.counts.forget(request)
         self.ended_facts.pop(request, None)
         self.damaged.pop(request, None)
         self._ended_walls.pop(request, None)
@@ -528,7 +420,7 @@ class Docket:
     async def _keep_number(self, request: RequestId) -> None:
         """The newest number must not come again after a restart: late commits may name it."""
         older, self._gone = self._gone, [request]
-        await self._record(gone_stream(request), "forgotten", {})
+        await self.recorder.record(gone_stream(request), "forgotten", {})
         for each in older:
             await self.journal.forget(gone_stream(each))
 
@@ -588,8 +480,7 @@ class Docket:
 
     def stop(self) -> None:
         """Stop counting lines."""
-        for each in list(self._counting):
-            self._stop_counting(each)
+        self.counts.stop_all()
         for data in self.data.values():
             data.close_inputs()
 

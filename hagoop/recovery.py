@@ -10,6 +10,7 @@ from attrs import define, field
 from twisted.logger import Logger
 
 from hagoop import wire
+from hagoop.advancing import enter_step, map_closed
 from hagoop.docket import Docket
 from hagoop.jobs import BadLine, Counter, Cover, Missing, Output, Phase, Place, RequestId, State
 from hagoop.ledger import Ledger
@@ -174,7 +175,7 @@ def _take_up_step(docket: Docket, data: RequestData, story: Story) -> None:
         data.enter(story.step, story.reads)
     else:
         data.be_at(story.step)
-    docket.enter_step(story.request)
+    enter_step(docket, story.request)
 
 
 def _count(ledger: Ledger, story: Story) -> None:
@@ -198,7 +199,7 @@ def _restore_closed(docket: Docket, story: Story) -> None:
     if story.closed is not None:
         missing = wire.from_plain(tuple[Missing, ...], story.closed["missing"])
         cover = wire.from_plain(Cover, story.closed["cover"])
-        docket.map_closed(story.request, missing, cover)
+        map_closed(docket, story.request, missing, cover)
 
 
 def _restore_ended(docket: Docket, data: RequestData, story: Story) -> None:

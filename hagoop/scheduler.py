@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
 from hagoop import policy
+from hagoop.advancing import advance
 from hagoop.comparing import EMPTY, Comparing
 from hagoop.docket import Docket
 from hagoop.errors import (
@@ -428,7 +429,7 @@ class Scheduler:
         setting.addErrback(self._stuck, request)
 
     def _advance(self, request: RequestId) -> None:
-        advanced = Deferred.fromCoroutine(self.docket.advance(request))
+        advanced = Deferred.fromCoroutine(advance(self.docket, request))
         advanced.addErrback(self._stuck, request)
 
     def _stuck(self, reason: TwistedFailure, request: RequestId) -> None:
