@@ -209,9 +209,10 @@ class Network:
         for link in [each for each in self.links.values() if each.concerns(life)]:
             for end in link.ends:
                 end.way.dead = True
-                if end.life is life and not end.closed:
+                if end.life is life:
                     end.connected = False
                     link.over(end)
+                    # Even where it was closed before: that may still have been on its way.
                     patience = PROBE_SECONDS + 10 * self.random.random()
                     back = patience if back_in is None else back_in + 10 * self.random.random()
                     end.peer.fail_later(min(patience, back), ConnectionLost())
