@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from hagoop.cutting import Cells, InHand, Job, Lines
 from hagoop.delivery import Delivery, Done, Dropped, ServerSide, shortened
-from hagoop.errors import HaGoopError, WorkerFull, WorkerUnfit
+from hagoop.errors import HaGoopError, WorkerFull, WorkerLost, WorkerUnfit
 from hagoop.experience import JobSizer
 from hagoop.feeding import Feed
 from hagoop.in_place import SharedFile, find_shared
@@ -96,6 +96,11 @@ class Work:
     def kept(self, id_: AssignmentId, grant: str) -> None:
         """It goes on under a new id."""
         self._delivery.id, self._delivery.grant = id_, grant
+
+    def dropped_as(self, id_: AssignmentId) -> Failure:
+        """What to say of it where it was taken to go on under a new id, and had ended."""
+        told = "it ended while the connection was away"
+        return Failure(id_, self.job_start, self.job_end, WorkerLost.code, told, 0.0)
 
     @property
     def failed(self) -> bool:

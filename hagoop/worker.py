@@ -177,7 +177,7 @@ class Worker:
         self._keep_identity(answer["identity"])
         self.kept_line.keep(line, answer["token"])
         self._connect_bytes(link, answer["web_port"])
-        self._go_on(held, answer["kept"])
+        self._go_on(link, held, answer["kept"])
         self.link = link
         self._set_beats(answer["beat_seconds"])
         log.info("joined {peer} as {identity}", peer=link.peer, identity=answer["identity"])
@@ -199,15 +199,19 @@ class Worker:
         host = getattr(address, "host", "127.0.0.1")
         self.transfer = Transfer(self.reactor, host, port, link.line)
 
-    def _go_on(self, held: Sequence[Work], kept: Sequence[Kept | None]) -> None:
+    def _go_on(
+        self, link: WorkerLink, held: Sequence[Work], kept: Sequence[Kept | None]
+    ) -> None:
         for work, again in zip(held, kept, strict=True):
-            if self.works.pop(work.id, None) is None:
-                continue
-            if again is None:
-                Deferred.fromCoroutine(work.cancel("it is not ours any more"))
-            else:
+            is_ours = self.works.pop(work.id, None) is not None
+            if is_ours and again is not None:
                 work.kept(again.id, again.grant)
                 self.works[again.id] = work
+            elif is_ours:
+                Deferred.fromCoroutine(work.cancel("it is not ours any more"))
+            elif again is not None:
+                # It ended while we said that we hold it, and would be waited for, for ever.
+                link.tell(commands.Fail, failure=work.dropped_as(again.id))
 
     def link_lost(self, link: WorkerLink) -> None:
         """The connection is gone; what runs, runs on."""
