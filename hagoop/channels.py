@@ -135,7 +135,7 @@ class ByteChannel(HTTPChannel):
         """It is tuned: an answer may have nothing to send for long."""
         super().connectionMade()
         tune(self.transport)
-        self.byte_site.channels.add(self)
+        self.byte_site.channels[self] = None
         self.byte_site.porch.came(self, self._host, self.abort)
 
     @property
@@ -177,7 +177,7 @@ class ByteChannel(HTTPChannel):
         if not self._began and not reason.check(ConnectionClosed):
             trouble = greetings.trouble_of(reason.value or ConnectionLost())
             self.byte_site.porch.turned_away(self._host, greetings.not_a_peer(trouble))
-        self.byte_site.channels.discard(self)
+        self.byte_site.channels.pop(self, None)
         self.byte_site.porch.gone(self)
         super().connectionLost(reason)
 
@@ -209,7 +209,7 @@ class GrantedSite(Site):
         self.grants = grants
         self.command_port = command_port
         self.porch = porch
-        self.channels: set[ByteChannel] = set()
+        self.channels: dict[ByteChannel, None] = {}
         # Twisted would look at a clock of its own.
         super().__init__(root, reactor=porch.clock)
 

@@ -61,7 +61,7 @@ class ServerLink(Link):
         super().connectionMade()
         # Who does not read our answers is not read either: they would fill our memory.
         self._consumer.registerProducer(self, True)
-        self._connections.links.add(self)
+        self._connections.links[self] = None
         self._porch.came(self, self.peer, self._give_way)
         self._limit = self._desk.clock.callLater(JOIN_SECONDS, self._check_life)
 
@@ -362,7 +362,8 @@ class ServerFactory(Factory):
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self.links: set[ServerLink] = set()
+        # In the order in which they came: what follows from the end of all is the same each time.
+        self.links: dict[ServerLink, None] = {}
         self._closed: Deferred[None] | None = None
 
     def drop(self, secrets: Collection[str]) -> None:
@@ -380,7 +381,7 @@ class ServerFactory(Factory):
 
     def gone(self, link: ServerLink) -> None:
         """A connection is over."""
-        self.links.discard(link)
+        self.links.pop(link, None)
         if self._closed is not None and not self.links and not self._closed.called:
             self._closed.callback(None)
 
