@@ -169,7 +169,7 @@ class Workbench:
         kept = {hashlib.sha256(each.encode()).hexdigest() for each in wanted}
         known = list((self.scratch / "programs").iterdir())
         gone = [each for each in known if each.name.removesuffix("-x") not in kept]
-        # Out of sight at once: the next request may need the same, and must not find what is about to go.
+        # Out of sight at once: the next request may need the same, and must not find what will go.
         self.discard(*[each.rename(self.new_path("gone")) for each in gone])
         self._fetching = {each: lock for each, lock in self._fetching.items() if each in wanted}
 

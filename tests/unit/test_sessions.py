@@ -339,7 +339,7 @@ def test_what_has_not_joined_in_time_is_dropped(site):
     assert not site.wires.is_closed(peer)
     site.wires.advance(1)
     assert site.wires.is_closed(peer)
-    assert site.factory.links == set()
+    assert site.factory.links == {}
 
 
 def test_silent_worker_is_dropped(site):
