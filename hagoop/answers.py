@@ -81,14 +81,15 @@ class Answer:
         :raises Damaged: a part is not what a worker has sent any more.
         """
         while self._digested < len(self.parts):
-            number = self._digested
-            self._digested += 1
-            await self.in_thread(self._digest_part, number)
+            await self.in_thread(self._digest_part, self._digested)
         return self._digest.hexdigest()
 
     def _digest_part(self, number: int) -> None:
+        # What fails for a moment is read again from its beginning.
+        digest = self._digest.copy()
         with self.spool.open(self.parts[number]) as file:
-            check_sound(file, self.parts[number], self.digests[number], self._digest.update)
+            check_sound(file, self.parts[number], self.digests[number], digest.update)
+        self._digest, self._digested = digest, number + 1
 
     def check_part(self, number: int, file: BinaryIO) -> None:
         """Read a part through, and see that it is as it was.  Blocks.

@@ -144,9 +144,15 @@ class RequestData:
     # From phase to phase
 
     def after(self, phase: Phase, outputs: Sequence[Output]) -> NextPhase | None:
-        """What follows when a phase has ended with these outputs; None: the answer is whole.  Blocks."""
+        """What follows when a phase has ended with these outputs; None: the answer is whole.  Blocks.
+
+        Whatever may fail for a moment comes first, so that it can be asked again.
+        """
         if self.is_answer(phase):
             return None
+        if self.prints_runs(phase):
+            for each in outputs:
+                self._run(each)
         self.cut = max(self.cut, self.least_cut)
         if phase is Phase.MERGE:
             outputs = self._replace_merged(outputs)
