@@ -133,11 +133,16 @@ class ISpool(Interface):
         """Remove all that a request keeps."""
 
     def sweep(
-        requests: Iterable[RequestId], places: Iterable[Place], *, blobs: Iterable[str] = ()
+        requests: Iterable[RequestId],
+        places: Iterable[Place],
+        *,
+        blobs: Iterable[str] = (),
+        names: Iterable[str] = (),
     ) -> None:
         """At start: remove whatever these do not name.  Blocks.
 
         :param blobs: digests of the programs of live requests.
+        :param names: paths that were given once and are not given again.
         """
 
     def keep_blob(arrived: Arrived) -> Syncable:

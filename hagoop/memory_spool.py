@@ -83,7 +83,12 @@ class MemorySpool:
         return done
 
     def sweep(
-        self, requests: Iterable[RequestId], places: Iterable[Place], *, blobs: Iterable[str] = ()
+        self,
+        requests: Iterable[RequestId],
+        places: Iterable[Place],
+        *,
+        blobs: Iterable[str] = (),
+        names: Iterable[str] = (),
     ) -> None:
         kept, named, wanted = set(requests), {each.path for each in places}, set(blobs)
         live = {name: shelf for name, shelf in self._kept.items() if name in kept}

@@ -123,14 +123,23 @@ class Story:
 
     @property
     def places(self) -> Iterable[Place]:
-        """All places that its facts name and that must still be there."""
+        """All places that its facts name and that must still be there: what was merged is gone."""
         if self.submitted is None:
             return []
-        named: list[Output] = [each["output"] for each in self.commits]
-        if self.phase is not None:
-            named += self.reads
+        needed = [] if self.ended is not None else self.needed()
+        answer = [each["output"] for each in self.commits if _is_of(_place(each), self.request)]
         bundles = wire.from_plain(tuple[Place, ...], self.submitted["inputs"]["bundles"])
-        return [*bundles, *(each.place for each in named if each.place is not None)]
+        return [*bundles, *(each.place for each in (*answer, *needed) if each.place is not None)]
+
+    @property
+    def names(self) -> Iterable[str]:
+        """All paths that its facts name, there or not: they must not be given again."""
+        named = [*(each["output"] for each in self.commits), *self.reads]
+        return [each.place.path for each in named if each.place is not None]
+
+
+def _is_of(place: Place | None, shelf: RequestId) -> bool:
+    return place is not None and place.path.split("/")[1] == shelf
 
 
 def read_stories(rows: Iterable[tuple[str, str, Fact]]) -> list[Story]:

@@ -260,6 +260,7 @@ def build_server(
         [shelf for each in stories for shelf in each.shelves],
         [place for each in stories for place in each.places],
         blobs=[each for story in stories for each in story.programs],
+        names=[each for story in stories for each in story.names],
     )
     restore(docket, stories)
     door = _make_door(config, doorway)

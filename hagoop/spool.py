@@ -96,6 +96,7 @@ class FolderSpool:
             sync_folder(named)
         self._numbers = itertools.count()
         self._shelves: dict[RequestId, Shelf] = {}
+        self._given: dict[str, int] = {}
 
     @property
     def used_bytes(self) -> int:
@@ -183,7 +184,7 @@ class FolderSpool:
         if request not in self._shelves:
             folder = self._request_folder(request)
             folder.mkdir(exist_ok=True)
-            self._shelves[request] = _found_shelf(folder, request)
+            self._shelves[request] = _found_shelf(folder, request, self._given.get(request, -1))
         return self._shelves[request]
 
     def _request_folder(self, request: str) -> Path:
@@ -234,8 +235,14 @@ class FolderSpool:
         done.addErrback(lambda failure: log.failure("{path} stays behind", failure, path=str(path)))
 
     def sweep(
-        self, requests: Iterable[RequestId], places: Iterable[Place], *, blobs: Iterable[str] = ()
+        self,
+        requests: Iterable[RequestId],
+        places: Iterable[Place],
+        *,
+        blobs: Iterable[str] = (),
+        names: Iterable[str] = (),
     ) -> None:
+        self._given = _last_numbers(names)
         kept, named, wanted = set(requests), {each.path for each in places}, set(blobs)
         for path in (self.folder / "arriving").iterdir():
             _remove(path)
@@ -293,10 +300,23 @@ def _in_pool_of(reactor: IReactorThreads) -> InThread:
     return lambda work: deferToThreadPool(reactor, reactor.getThreadPool(), work)
 
 
-def _found_shelf(folder: Path, request: RequestId) -> Shelf:
-    """What an earlier life has left; its newest segment goes on."""
+def _last_numbers(names: Iterable[str]) -> dict[str, int]:
+    """The last number of each shelf that paths name."""
+    last: dict[str, int] = {}
+    for _, shelf, name in (each.split("/") for each in names):
+        found = NUMBERED.fullmatch(name)
+        if found is not None:
+            last[shelf] = max(last.get(shelf, -1), int(found[2]))
+    return last
+
+
+def _found_shelf(folder: Path, request: RequestId, given: int) -> Shelf:
+    """What an earlier life has left; its newest segment goes on.
+
+    :param given: the last number that is known to have been given, though it may be gone.
+    """
     found = {int(each[2]): each[0] for each in map(NUMBERED.fullmatch, os.listdir(folder)) if each}
-    shelf = Shelf(folder, _bytes_below(folder), max(found, default=-1) + 1, None)
+    shelf = Shelf(folder, _bytes_below(folder), 1 + max([given, *found]), None)
     segments = [number for number, name in found.items() if name.startswith("segment-")]
     if segments:
         path = folder / found[max(segments)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from attrs import define, field
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 
 from hagoop import backup, wire
@@ -61,7 +62,7 @@ class State:
         self.journal = SqliteJournal(
             self.folder / "journal.sqlite", self.clock, elsewhere=Later(self.clock)
         )
-        self.spool = FolderSpool(self.folder / "spool", None, 1 << 40, lambda work: work())
+        self.spool = FolderSpool(self.folder / "spool", None, 1 << 40, maybeDeferred)
 
     def stop(self) -> None:
         """It stops."""
@@ -85,6 +86,19 @@ class State:
         fact = {"phase": Phase.MAP, "round": 0, "step": 0, "output": wire.to_plain(output)}
         self._do(self.journal.append(RUNS, "committed", {**fact, "counters": []}, [sync]))
         return place
+
+    def merge(self) -> tuple[Place, Place]:
+        """What was committed is merged, and gone; where it was, and where the merged run is."""
+        before = self.commit(LARGE)
+        place, sync = self.spool.keep(RUNS, self._arrive(LARGE + b"merged"))
+        output = wire.to_plain(Output(0, 1, "d", place))
+        fact = {"phase": Phase.MERGE, "round": 0, "step": 0, "output": output, "counters": []}
+        self._do(self.journal.append(RUNS, "committed", fact, [sync]))
+        reads = {"phase": Phase.REDUCE, "round": 1, "cut": 0, "step": 0, "wanted": Phase.REDUCE}
+        self._do(self.journal.append(R1, "phase", {**reads, "runs": [output]}))
+        self.spool.drop(RUNS, [before])
+        self.clock.advance(0)
+        return before, place
 
     def clear(self) -> None:
         """The request's runs are needed no more."""
@@ -136,6 +150,33 @@ def test_copy_holds_what_rows_name(state: State, tmp_path: Path) -> None:
     assert gone.submitted is None
     assert os.listdir(state.folder / "spool/arriving") == ["7"]
     assert sorted(os.listdir(tmp_path)) == ["copy", "state"]
+
+
+def test_runs_that_were_merged_are_not_missed(state: State, tmp_path: Path) -> None:
+    """Rows name them for as long as the request runs; only what it still reads must be there."""
+    before, merged = state.merge()
+    assert not state.spool.locate(before).exists()
+    back_up(state.folder, tmp_path / "copy")
+    [story, _] = stories(tmp_path / "copy")[1]
+    paths = {each.path for each in story.places}
+    assert merged.path in paths
+    assert before.path not in paths
+    assert bytes_of(tmp_path / "copy", story) == [b"b\na\n", LARGE + b"merged"]
+
+
+def test_name_that_rows_have_is_not_given_again(state: State) -> None:
+    """Whatever they say of it would seem to be said of the new one."""
+    before, merged = state.merge()
+    state.spool.drop(RUNS, [merged])
+    state.clock.advance(0)
+    state.stop()
+    state.start()
+    found = read_stories(state.journal.replay())
+    names = [name for story in found for name in story.names]
+    state.spool.sweep([R1, RUNS], [place for each in found for place in each.places], names=names)
+    place, sync = state.spool.keep(RUNS, state._arrive(LARGE))
+    sync.sync()
+    assert place.path not in {before.path, merged.path}
 
 
 def test_copy_is_its_owners_alone(state: State, tmp_path: Path) -> None:
