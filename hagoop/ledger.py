@@ -340,7 +340,9 @@ class Ledger:
             # What the others have in hand begins before the new front, and will never count.
             ended = [self.leases[each] for each in stretch.holders if each != winner.id]
             for each in ended:
-                self._release(each)
+                # All before any stop is heeded, which may be one of theirs.
+                winner.progress.release(stretch, each.id)
+                self._forget(each)
             ended += self._heed_stops(stretch)
         losers = [each for each in ended if each is not winner]
         for each in losers:

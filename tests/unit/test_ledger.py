@@ -712,6 +712,17 @@ def test_copy_that_overtakes_where_the_holder_stops_wins(books: Books) -> None:
     assert ids(books.ledger.leases_of(first.request)) == [copy.id]
 
 
+def test_several_are_overtaken_at_once(books: Books) -> None:
+    """One goes on, one stops early, and the third is faster than both."""
+    first, second = copied(books)
+    third = books.ledger.leasing.copy(*copy_of(books, books.join("w3"), first))
+    books.ledger.end_taken_back(second.id, 5)
+    losers = books.commit(third, end=6)
+    told = [Cancel(each.session.id, each.id, "a copy was faster") for each in (first, second)]
+    assert losers == told
+    assert ids(books.ledger.leases_of(first.request)) == [third.id]
+
+
 def test_answer_of_one_that_was_overtaken_changes_nothing(books: Books) -> None:
     """It says that it stops where the copy has been already."""
     first, copy = copied(books)
