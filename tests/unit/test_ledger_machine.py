@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from hagoop import policy
 from hagoop.jobs import (
     AssignmentId,
     Failure,
@@ -236,7 +237,7 @@ class LedgerMachine(RuleBasedStateMachine):
         lease = self.ledger.lease_next(session.id, self.now)
         if lease is not None:
             workers_of = [self.ledger.leases[each].session.worker for each in lease.stretch.holders]
-            assert len(set(workers_of)) == len(workers_of) <= 2
+            assert len(set(workers_of)) == len(workers_of) <= policy.MOST_COPIES
             assert session.worker not in lease.request.unfit
 
     @precondition(lambda self: self.sessions and self.remembered)
@@ -306,6 +307,22 @@ class LedgerMachine(RuleBasedStateMachine):
     def worker_answers_what_end_it_keeps(self, pick: int, more: int) -> None:
         asked = self.asked_back.pop(pick % len(self.asked_back))
         self.ledger.end_taken_back(asked.assignment, asked.end + more)
+
+    @precondition(lambda self: self.leases and self.sessions)
+    @rule(pick=picks, by=picks)
+    def worker_copies(self, pick: int, by: int) -> None:
+        """The policy has seldom more than two; the ledger must keep its books with any number."""
+        lease = self.leases[pick % len(self.leases)]
+        session = self.sessions[by % len(self.sessions)]
+        holders = {self.ledger.leases[each].session.worker for each in lease.stretch.holders}
+        if session.worker not in holders and len(holders) < policy.MOST_COPIES:
+            self.ledger.leasing.copy(session, lease.request, lease.progress, lease.stretch, self.now)
+
+    @precondition(lambda self: self.leases)
+    @rule(pick=picks, span=spans)
+    def worker_stops_early(self, pick: int, span: int) -> None:
+        lease = self.leases[pick % len(self.leases)]
+        self.ledger.end_taken_back(lease.id, lease.stretch.front + span - 1)
 
     @precondition(lambda self: self.cancelled)
     @rule(pick=picks)
