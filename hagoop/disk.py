@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import define
 
-from hagoop.errors import StateError
+from hagoop.errors import Damaged, SpoolFull, StateError, TransferFailed
 
 PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
 PATIENT_SECONDS, PAUSE_SECONDS = 10.0, 0.05
@@ -124,6 +124,13 @@ def _open_patiently(folder: Path) -> int:
 def is_passing(problem: BaseException | None) -> bool:
     """Whether the system had something too little for a moment, which says nothing of the file."""
     return isinstance(problem, OSError) and problem.errno in PASSING
+
+
+def is_shortage(problem: BaseException | None) -> bool:
+    """Whether what failed may be tried again: room or descriptors were lacking, nothing is damaged."""
+    if isinstance(problem, TransferFailed):
+        return not isinstance(problem, Damaged)
+    return isinstance(problem, SpoolFull) or is_passing(problem)
 
 
 def is_full(problem: BaseException) -> bool:

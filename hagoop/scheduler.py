@@ -12,13 +12,13 @@ from twisted.python.failure import Failure as TwistedFailure
 from hagoop import policy
 from hagoop.advancing import advance
 from hagoop.comparing import EMPTY, Comparing
+from hagoop.disk import is_shortage
 from hagoop.docket import Docket
 from hagoop.errors import (
     BadMessage,
     Damaged,
     HaGoopError,
     LimitExceeded,
-    RequestError,
     StateError,
     WorkerLost,
 )
@@ -53,6 +53,7 @@ from hagoop.leases import (
 from hagoop.ledger import Ledger
 from hagoop.notice import told_presence
 from hagoop.phases import RequestData
+from hagoop.recorder import RETRY_SECONDS
 from hagoop.requests import Given
 from hagoop.runs import RunIndex
 from hagoop.sentences import bad_line, nobody_fit, program_broken
@@ -421,8 +422,11 @@ class Scheduler:
         request = decision.request
         try:
             line = bad_line(self.docket.data[request], decision.failure)
-        except (RequestError, Damaged) as error:
-            self.docket.unreadable(request, error)
+        except HaGoopError as error:
+            if is_shortage(error):
+                self._try_again(request, error, lambda: self._set_aside(decision))
+            else:
+                self.docket.unreadable(request, error)
             return
         log.info("{request}: {line} is passed over", request=request, line=line)
         setting = Deferred.fromCoroutine(self.docket.set_aside(decision, line))
@@ -430,7 +434,26 @@ class Scheduler:
 
     def _advance(self, request: RequestId) -> None:
         advanced = Deferred.fromCoroutine(advance(self.docket, request))
-        advanced.addErrback(self._stuck, request)
+        advanced.addErrback(self._not_advanced, request)
+
+    def _not_advanced(self, reason: TwistedFailure, request: RequestId) -> None:
+        if request in self.docket.data and is_shortage(reason.value):
+            self._try_again(request, reason.value, lambda: self._advance(request))
+        else:
+            self._stuck(reason, request)
+
+    def _try_again(
+        self, request: RequestId, problem: BaseException | None, act: Callable[[], None]
+    ) -> None:
+        """Soon, if the request is still where it is now."""
+        log.warn("{request} waits: {problem}", request=request, problem=problem)
+        account, data = self.ledger.requests[request], self.docket.data[request]
+
+        def again() -> None:
+            if self.docket.data.get(request) is data and account.state is State.RUNNING:
+                act()
+
+        self.clock.callLater(RETRY_SECONDS, again)
 
     def _stuck(self, reason: TwistedFailure, request: RequestId) -> None:
         account = self.ledger.requests.get(request)

@@ -544,6 +544,26 @@ def test_commits_make_the_answer(site):
     assert (shown.name, shown.committed, shown.lost, shown.doing) == ("lab1", number, 0, "idle")
 
 
+def test_answer_is_read_again_when_descriptors_were_lacking(site, monkeypatch):
+    """It was whole: what lacks for a moment is no reason to throw it away."""
+    worker, client = site.worker(), site.client()
+    request, opened = site.submit(client), MemorySpool.open
+    lacking = [TransferFailed("too many open files")] * 3
+
+    def open_at_last(spool, place):
+        if lacking:
+            raise lacking.pop()
+        return opened(spool, place)
+
+    monkeypatch.setattr(MemorySpool, "open", open_at_last)
+    number = do_all(site, worker)
+    for _ in range(10):
+        site.wires.advance(1.0)
+    status = site.status(client, request)
+    assert (status.state, status.answer_bytes, lacking) == (State.DONE, 2 * number, [])
+    assert status.answer_digest == hashlib.sha256(b"x\n" * number).hexdigest()
+
+
 def test_job_that_printed_nothing_needs_no_upload(site):
     """It counts all the same."""
     worker, client = site.worker(), site.client()
