@@ -3,10 +3,10 @@
 import io
 import os
 import zlib
-from array import array
 from typing import TYPE_CHECKING, BinaryIO
 
 from hagoop.arriving import Window
+from hagoop.block_index import Sums
 from hagoop.source_files import SourceFile, check, damaged, opened
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class _Watched(Window):
 class _Summed(io.RawIOBase):
     """A part of a file of the spool: blocks are read whole, and given if they are as when counted."""
 
-    def __init__(self, source: SourceFile, sums: "array[int]", offset: int, size: int) -> None:
+    def __init__(self, source: SourceFile, sums: Sums, offset: int, size: int) -> None:
         super().__init__()
         self._source, self._sums, self._file = source, sums, opened(source)
         self._at, self._end = offset, offset + size
@@ -72,7 +72,7 @@ class _Summed(io.RawIOBase):
 
 
 def read_block(
-    source: SourceFile, file: io.FileIO, number: int, sums: "array[int] | None" = None
+    source: SourceFile, file: io.FileIO, number: int, sums: Sums | None = None
 ) -> bytes:
     """One block of a file, as it was when it was submitted or counted.
 
@@ -88,7 +88,7 @@ def read_block(
     return data
 
 
-def open_part(source: SourceFile, sums: "array[int] | None", offset: int, size: int) -> BinaryIO:
+def open_part(source: SourceFile, sums: Sums | None, offset: int, size: int) -> BinaryIO:
     """A part of a file, which begins at 0.  What is read of it is as it was.
 
     :param sums: as for ``read_block``.

@@ -4,7 +4,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Sequence
-from io import BufferedReader, BytesIO
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
@@ -29,7 +29,7 @@ from hagoop.errors import (
     UnknownRequest,
     WorkerLost,
 )
-from hagoop.found import encode_manifest, open_regular, walk
+from hagoop.found import open_regular, walk
 from hagoop.interfaces import IServerReactor
 from hagoop.jobs import (
     BadLine,
@@ -45,6 +45,7 @@ from hagoop.jobs import (
     WorkerStatus,
 )
 from hagoop.links import Link
+from hagoop.manifests import FilesInARow, Lent, Manifest
 from hagoop.transfer import LinkBroke, Transfer
 
 log = Logger()
@@ -258,28 +259,35 @@ class Client:
             return Source("server", name.removeprefix(ON_SERVER))
         if name == STDIN:
             return await self._send_stdin(stdin)
-        found = await self._in_thread(walk, [Path(name)])
+        manifest = Manifest()
+        with manifest.file:
+            await self._in_thread(manifest.write, walk([Path(name)]))
+            return await self._send_files(manifest)
+
+    async def _send_files(self, found: Manifest) -> Source:
         manifest = await self._send_manifest(found)
         answer = await self.call(commands.Survey, manifest=manifest)
         if answer["seen"]:
             return Source("seen", manifest)
-        upload = await self.call(commands.Upload, digest="", size=sum(each.size for each in found))
-        await self._put(upload, FilesInARow(found), sum(each.size for each in found))
+        upload = await self.call(commands.Upload, digest="", size=found.size)
+        await self._put(upload, FilesInARow(found.read()), found.size)
         return Source("upload", f"{manifest} {upload['name']}")
 
-    async def _send_manifest(self, found: Sequence[Found]) -> str:
-        data = encode_manifest(found)
-        upload = await self.call(commands.Upload, digest="", size=len(data))
-        await self._put(upload, BytesIO(data), len(data))
+    async def _send_manifest(self, found: Manifest) -> str:
+        size = found.file.tell()
+        found.file.seek(0)
+        upload = await self.call(commands.Upload, digest="", size=size)
+        await self._put(upload, Lent(found.file), size)
         name: str = upload["name"]
         return name
 
     async def _send_stdin(self, stdin: BinaryIO) -> Source:
         upload = await self.call(commands.Upload, digest="", size=-1)
         size = await self._put(upload, stdin, None)
-        found = Found("stdin", "/dev/stdin", size, 0, 0, 0, "")
-        manifest = await self._send_manifest([found])
-        return Source("upload", f"{manifest} {upload['name']}")
+        with (manifest := Manifest()).file:
+            manifest.write([Found("stdin", "/dev/stdin", size, 0, 0, 0, "")])
+            name = await self._send_manifest(manifest)
+        return Source("upload", f"{name} {upload['name']}")
 
     async def _in_thread(self, function: Callable[..., T], *arguments: object) -> T:
         called: Deferred[T] = deferToThreadPool(
@@ -411,44 +419,3 @@ class Taken:
         """Compare it with what the server says."""
         if (self.size, self._digest.hexdigest()) != (status.answer_bytes, status.answer_digest):
             raise TransferFailed("the answer came changed; fetch it again: hagoop-request answer")
-
-
-class FilesInARow(BytesIO):
-    """Files one after the other, as one body."""
-
-    def __init__(self, found: Sequence[Found]) -> None:
-        super().__init__()
-        self._found = list(found)[::-1]
-        self._file: BinaryIO | None = None
-        self._left = 0
-
-    def read(self, size: int | None = -1) -> bytes:
-        """The next bytes, from one file at a time; empty at the end of the last.
-
-        :raises TransferFailed: a file has become shorter since it was looked at.
-        """
-        while not self._left:
-            self._close_file()
-            if not self._found:
-                return b""
-            self._open(self._found.pop())
-        assert self._file is not None
-        data = self._file.read(min(self._left, size if size and size > 0 else 1 << 16))
-        if not data:
-            raise TransferFailed("an input became shorter while it was uploaded; submit it again")
-        self._left -= len(data)
-        return data
-
-    def _open(self, found: Found) -> None:
-        self._file, self._left = open(found.path, "rb"), found.size
-
-    def _close_file(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def close(self) -> None:
-        """Close what is open."""
-        self._close_file()
-        super().close()
-

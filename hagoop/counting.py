@@ -4,9 +4,9 @@ import io
 import os
 import time
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from hagoop.bundles import Bundle, BundleCheck
 from hagoop.checked import BLOCK_BYTES
@@ -25,11 +25,12 @@ class Unpacked:
     """What a block of a packed file was made of.
 
     :param taken: how many more bytes of the file were read for it.
-    :param text: where the file's text is, as far as it is there.
+    :param base: byte of the texts at which the file's begins; ``size``: how much of it is there.
     """
 
     taken: int
-    text: SourceFile
+    base: int
+    size: int
 
 
 @frozen
@@ -57,7 +58,7 @@ class Block:
 
 
 def count_blocks(
-    files: Sequence[SourceFile], texts: TextFile | None = None, bundles: Sequence[Bundle] = ()
+    files: Iterable[SourceFile], texts: TextFile | None = None, bundles: Sequence[Bundle] = ()
 ) -> Iterator[Block]:
     """All blocks of all files in order; packed files are unpacked on the way.  Blocks.
 
@@ -77,15 +78,15 @@ def count_blocks(
 
 
 def _count_packed(number: int, file: SourceFile, texts: TextFile) -> Iterator[Block]:
-    base, newlines, taken, last = texts.size, 0, 0, b"\n"
-    text = SourceFile(file.name, str(texts.path), base, 0)
+    base, size, newlines, taken, last = texts.size, 0, 0, 0, b"\n"
     for data, read in unpacked(file, BLOCK_BYTES):
         texts.append(file.name, data)
-        text = evolve(text, size=text.size + len(data))
+        size += len(data)
         newlines += data.count(b"\n")
-        yield Block(number, len(data), newlines, None, Unpacked(read - taken, text), zlib.crc32(data))
+        made_of = Unpacked(read - taken, base, size)
+        yield Block(number, len(data), newlines, None, made_of, zlib.crc32(data))
         taken, last = read, data[-1:]
-    rest = Unpacked(file.size - taken, text)
+    rest = Unpacked(file.size - taken, base, size)
     yield Block(number, 0, newlines, newlines + (last != b"\n"), rest)
 
 

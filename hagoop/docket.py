@@ -353,6 +353,7 @@ class Docket:
     def _close(self, request: RequestId, *, failed: bool) -> None:
         self.data[request].answer.close(failed=failed)
         self.counts.stop(request)
+        self.counts.forget(request)
         for each in self._waiting.pop(request, []):
             each.callback(None)
 

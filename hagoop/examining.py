@@ -19,7 +19,8 @@ from hagoop.write_ahead import LogFile, log_beside, read_log
 
 log = Logger()
 
-SCHEMA = 1
+SCHEMA = 2
+"""What this one writes; it reads all before.  2: long lists of input files lie in the spool."""
 
 
 def examine(path: Path, told: Told) -> None:

@@ -6,10 +6,12 @@ import io
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
+from typing import BinaryIO
 
-from attrs import asdict, evolve, fields
+from attrs import asdict, evolve, fields, frozen
 
 from hagoop.disk import why
 from hagoop.errors import BadMessage, NoSuchInput
@@ -25,19 +27,22 @@ KINDS = {
 # Without blocking on a pipe that took the file's place since it was looked at.
 FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
 
+LINE_BYTES = 256 << 10
+"""More than a name and a path take, each byte of them written as six."""
+
 Check = Callable[[str, str], None]
-Folder = tuple[int, int]
 
 
-def walk(paths: Sequence[Path]) -> list[Found]:
+def walk(paths: Iterable[Path]) -> Iterator[Found]:
     """The files of INPUTs in the order of the promise; empty ones of a folder are left out.  Blocks.
 
     :raises NoSuchInput: one is missing, cannot be read, or is no file.
     """
-    return [found for path in paths for found in _walk(str(path), os.path.abspath(path), _anywhere)]
+    for path in paths:
+        yield from _walk(str(path), os.path.abspath(path), _anywhere)
 
 
-def below_roots(path: str, roots: Sequence[Path]) -> list[Found]:
+def below_roots(path: str, roots: Sequence[Path]) -> Iterator[Found]:
     """The files of ``server:PATH``; links may lead from root to root but not out.  Blocks.
 
     :raises NoSuchInput: as for ``walk``, or outside every root.
@@ -56,9 +61,9 @@ def below_roots(path: str, roots: Sequence[Path]) -> list[Found]:
         if not any(os.path.commonpath([real, root]) == root for root in real_roots):
             raise NoSuchInput(f"'{name}' is outside every --input-root ({listed})")
 
-    found = _walk(name, _first_below(name, path, roots, inside), inside)
-    # What was checked is opened later, whatever the links lead to by then.
-    return [evolve(each, path=os.path.realpath(each.path)) for each in found]
+    for found in _walk(name, _first_below(name, path, roots, inside), inside):
+        # What was checked is opened later, whatever the links lead to by then.
+        yield evolve(found, path=os.path.realpath(found.path))
 
 
 def _first_below(name: str, path: str, roots: Sequence[Path], inside: Check) -> str:
@@ -78,40 +83,70 @@ def _anywhere(name: str, path: str) -> None:
     """The client may read what its user may."""
 
 
-def _walk(name: str, path: str, check: Check) -> list[Found]:
+def _walk(name: str, path: str, check: Check) -> Iterator[Found]:
     """An INPUT's files, in order; all paths pass ``check`` first."""
     facts = _stat(name, path, check)
     if not stat.S_ISDIR(facts.st_mode):
-        return [_find(name, path, facts)]
-    inner = _below(name, path, check, (facts.st_dev, facts.st_ino))
-    return [_find(*each) for each in sorted(inner, key=lambda each: os.fsencode(each[0]))]
+        yield _find(name, path, facts)
+        return
+    for each in _below(_enter(name, path, facts), check):
+        yield _find(*each)
 
 
-def _below(name: str, path: str, check: Check, top: Folder) -> Iterator[tuple[str, str, os.stat_result]]:
-    """Name, path and stat of the files in a folder and its folders, in any order."""
-    # With each folder go those that it was reached through.
-    waiting: list[tuple[str, str, tuple[Folder, ...]]] = [(name, path, (top,))]
-    while waiting:
-        name, path, above = waiting.pop()
-        for entry in _list(name, path):
-            inner, full = os.path.join(name, entry), os.path.join(path, entry)
-            facts = _stat(inner, full, check)
-            if not stat.S_ISDIR(facts.st_mode):
-                # A file without lines adds nothing, and there may be a million of them.
-                if facts.st_size or not stat.S_ISREG(facts.st_mode):
-                    yield inner, full, facts
-                continue
-            folder = (facts.st_dev, facts.st_ino)
-            if folder in above:
-                raise NoSuchInput(f"'{inner}' is a link to a folder that it is in; remove the link")
-            waiting.append((inner, full, (*above, folder)))
+@frozen
+class _Folder:
+    """A folder that is being walked, and the names in it that are still to come."""
+
+    name: str
+    path: str
+    identity: tuple[int, int]
+    names: Iterator[bytes]
 
 
-def _list(name: str, path: str) -> list[str]:
+def _enter(name: str, path: str, facts: os.stat_result) -> _Folder:
+    return _Folder(name, path, (facts.st_dev, facts.st_ino), iter(_list(name, path)))
+
+
+def _below(top: _Folder, check: Check) -> Iterator[tuple[str, str, os.stat_result]]:
+    """Name, path and stat of the files in a folder and its folders, in the order of their paths.
+
+    There may be millions: nothing is kept but names, of those folders that are not yet through.
+    """
+    opened = [top]
+    while opened:
+        encoded = next(opened[-1].names, None)
+        if encoded is None:
+            opened.pop()
+            continue
+        entry = os.fsdecode(encoded).removesuffix("/")
+        name, path = os.path.join(opened[-1].name, entry), os.path.join(opened[-1].path, entry)
+        facts = _stat(name, path, check)
+        if stat.S_ISDIR(facts.st_mode):
+            folder = _enter(name, path, facts)
+            if folder.identity in [each.identity for each in opened]:
+                raise NoSuchInput(f"'{name}' is a link to a folder that it is in; remove the link")
+            opened.append(folder)
+        # A file without lines adds nothing.
+        elif facts.st_size or not stat.S_ISREG(facts.st_mode):
+            yield name, path, facts
+
+
+def _list(name: str, path: str) -> list[bytes]:
+    """The names in a folder, in the order of all paths below it: those of folders end in a slash."""
     try:
-        return [each for each in os.listdir(path) if not each.startswith((".", "_"))]
+        with os.scandir(path) as found:
+            wanted = (each for each in found if not each.name.startswith((".", "_")))
+            return sorted(os.fsencode(each.name) + b"/" * _is_folder(each) for each in wanted)
     except OSError as problem:
         raise _unreadable(name, problem) from problem
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # What is wrong with it is told when it is its turn.
+        return False
 
 
 def _stat(name: str, path: str, check: Check) -> os.stat_result:
@@ -171,7 +206,7 @@ def open_regular(path: str | Path) -> io.FileIO:
     return file
 
 
-def sees(found: Sequence[Found]) -> bool:
+def sees(found: Iterable[Found]) -> bool:
     """Whether this machine finds the very same files at the same paths.  Blocks."""
     return all(_sees(each) for each in found)
 
@@ -186,17 +221,23 @@ def _sees(found: Found) -> bool:
         return False
 
 
-def encode_manifest(found: Sequence[Found]) -> bytes:
-    """Files as lines of JSON."""
-    return b"".join(json.dumps(asdict(each), separators=(",", ":")).encode() + b"\n" for each in found)
+def encode_line(found: Found) -> bytes:
+    """A file as a line of a manifest."""
+    return json.dumps(asdict(found), separators=(",", ":")).encode() + b"\n"
 
 
-def decode_manifest(data: bytes) -> list[Found]:
-    """The files of a manifest that a stranger has sent.
+def read_manifest(file: BinaryIO) -> Iterator[Found]:
+    """The files of a manifest that a stranger has sent.  Blocks.
 
     :raises BadMessage: it is none.
     """
-    return [_decode(number, line) for number, line in enumerate(data.splitlines(), 1)]
+    for number in count(1):
+        line = file.readline(LINE_BYTES)
+        if not line:
+            return
+        if len(line) == LINE_BYTES:
+            raise BadMessage(f"Line {number} of a manifest is longer than any name")
+        yield _decode(number, line)
 
 
 def _decode(number: int, line: bytes) -> Found:

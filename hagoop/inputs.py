@@ -1,24 +1,26 @@
 """The ordered lines of a request's inputs: counted in a thread, cut where somebody asks.
 
-An index keeps, per block of a file, how many newlines there are up to its end: 32 bytes per MiB.
-A line is found by bisecting that and one block.
+An index keeps, per block of a file, how many newlines there are up to its end: 48 bytes per MiB, and 32
+per file.  A line is found by bisecting that and one block.
 """
 
 import io
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
-from attrs import astuple, define, field
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 from zope.interface import implementer
 
+from hagoop.block_index import BlockIndex, Sums, TextIndex
 from hagoop.bundles import Bundle
 from hagoop.checked import BLOCK_BYTES, open_part, read_block
 from hagoop.counting import Block, batched, count_blocks
+from hagoop.file_tables import Files, FileTable
 from hagoop.interfaces import IInputs
 from hagoop.jobs import Found, Piece
 from hagoop.source_files import SourceFile, changed, check, found_again, opened, stat_of
@@ -42,18 +44,16 @@ class FileInputs:
     :ivar breaks: the first line of each file that has one.
     """
 
-    files: Sequence[SourceFile]
+    files: Files
     texts: TextFile | None = None
     bundles: Sequence[Bundle] = ()
     lines: int = field(default=0, init=False)
-    breaks: list[int] = field(factory=list, init=False)
-    _order: list[int] = field(factory=list, init=False)
+    size: int = field(default=0, init=False)
+    breaks: "array[int]" = field(factory=lambda: array("Q"), init=False)
+    _order: "array[int]" = field(factory=lambda: array("I"), init=False)
     """Which file each of ``breaks`` belongs to."""
-    _newlines: "dict[int, array[int]]" = field(factory=dict, init=False)
-    """Per file the newlines up to each block's end."""
-    _sums: "dict[int, array[int]]" = field(factory=dict, init=False)
-    """Per file of the spool the checksum of each block."""
-    _unpacked: dict[int, SourceFile] = field(factory=dict, init=False)
+    _blocks: BlockIndex = field(factory=BlockIndex, init=False)
+    _unpacked: TextIndex = field(factory=TextIndex, init=False)
     """Where the texts of packed files are."""
     _first: int = field(default=0, init=False)
     """Number of the first line of the file being counted."""
@@ -64,27 +64,14 @@ class FileInputs:
     """File, line and byte of the last cut, where the next one mostly begins."""
 
     def __attrs_post_init__(self) -> None:
-        self._total = sum(each.size for each in self.files)
-
-    @classmethod
-    def from_fact(cls, fact: dict[str, object], texts: TextFile | None = None) -> "FileInputs":
-        """What ``to_fact`` has made."""
-        rows = fact["files"]
-        if not isinstance(rows, list):
-            raise TypeError(f"not a list of files: {rows!r}")
-        return cls([SourceFile(*each) for each in rows], texts)
-
-    def to_fact(self) -> dict[str, object]:
-        """All that must be stored, as plain JSON: the index is built anew."""
-        return {"files": [list(astuple(each)) for each in self.files]}
+        if isinstance(self.files, FileTable):
+            self._total = self.files.listed.size
+        else:
+            self._total = sum(each.size for each in self.files)
 
     @property
     def whole(self) -> bool:
         return self._finished == len(self.files)
-
-    @property
-    def size(self) -> int:
-        return sum(self._text(number).size for number in range(len(self.files)))
 
     @property
     def estimate(self) -> int:
@@ -128,14 +115,14 @@ class FileInputs:
         if lines and (not self._order or self._order[-1] != block.file):
             self.breaks.append(self._first)
             self._order.append(block.file)
+        self._blocks.begin(block.file)
         if block.size:
-            self._newlines.setdefault(block.file, array("Q")).append(block.newlines)
-        if block.checksum is not None and block.size:
-            self._sums.setdefault(block.file, array("L")).append(block.checksum)
+            self._blocks.add(block.newlines, block.checksum)
         if block.unpacked is not None:
-            self._unpacked[block.file] = block.unpacked.text
+            self._unpacked.put(block.file, block.unpacked.base, block.unpacked.size)
         self.lines = self._first + lines
         self._bytes += block.taken
+        self.size += block.size
         if block.lines is not None:
             self._finished += 1
             self._first = self.lines
@@ -176,9 +163,7 @@ class FileInputs:
         # Several threads may be here at once.
         edge = self._edge
         if edge[:2] != (number, line):
-            newlines = self._newlines[number]
-            block = bisect_left(newlines, line)
-            before = newlines[block - 1] if block else 0
+            block, before = self._blocks.find(number, line)
             edge = (number, line, self._after_newline(number, block, line - before))
             self._edge = edge
         return edge[2]
@@ -187,7 +172,7 @@ class FileInputs:
         """Byte of a file after the block's newline of this number, from 1."""
         file = self._text(number)
         with opened(file) as source:
-            data = read_block(file, source, block, self._sums.get(number))
+            data = read_block(file, source, block, self._sums(number, file))
         found = find_newline(data, count)
         if found is None:
             raise changed(file)
@@ -195,7 +180,8 @@ class FileInputs:
 
     def open(self, piece: Piece) -> BinaryIO:
         number = self._number(piece)
-        return open_part(self._text(number), self._sums.get(number), piece.offset, piece.length)
+        file = self._text(number)
+        return open_part(file, self._sums(number, file), piece.offset, piece.length)
 
     def found(self, piece: Piece) -> Found | None:
         return found_again(self._text(self._number(piece)))
@@ -206,7 +192,14 @@ class FileInputs:
 
     def _text(self, number: int) -> SourceFile:
         """Where the text of a file is."""
-        return self._unpacked.get(number, self.files[number])
+        file, place = self.files[number], self._unpacked.find(number)
+        if place is None or self.texts is None:
+            return file
+        return SourceFile(file.name, str(self.texts.path), *place)
+
+    def _sums(self, number: int, text: SourceFile) -> Sums | None:
+        """The checksums of the blocks of what is the spool's own."""
+        return self._blocks.sums(number) if text.mtime_ns is None else None
 
     def close(self) -> None:
         if self.texts is not None:

@@ -1,7 +1,8 @@
 """What clients bring: programs, manifests and files, checked and kept when a request is submitted."""
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from attrs import define, field, frozen
@@ -12,7 +13,8 @@ from hagoop import wire
 from hagoop.answers import InThread
 from hagoop.bundles import Bundle
 from hagoop.errors import BadMessage, BadProgram, NoSuchInput, TransferFailed
-from hagoop.found import below_roots, decode_manifest, sees
+from hagoop.file_tables import Files, FileTable, Listed, Lister
+from hagoop.found import below_roots, read_manifest, sees
 from hagoop.grants import Grants, UploadGrant
 from hagoop.inputs import FileInputs
 from hagoop.interfaces import Arrived, IInputs, Syncable
@@ -22,7 +24,7 @@ from hagoop.source_files import SourceFile, files_in_place, files_of_bundle, in_
 from hagoop.spool import FolderSpool
 from hagoop.unpacking import check_packing
 
-MANIFEST_BYTES = 256 << 20
+MANIFEST_BYTES = 1 << 30
 SUBMISSION_BYTES = 32 << 10
 """A submission travels in one message, and with each assignment."""
 
@@ -94,17 +96,16 @@ class Intake:
             raise TransferFailed(f"nothing was uploaded as '{name}'; submit it again")
         return uploaded.arrived
 
-    async def _manifest(self, name: str) -> list[Found]:
+    def _manifest(self, name: str) -> Iterator[Found]:
+        """The files that an uploaded manifest names; reading them blocks."""
         arrived = self._find(name)
         if arrived.size > MANIFEST_BYTES:
             raise BadMessage(f"a manifest may have {MANIFEST_BYTES} bytes, not {arrived.size}")
-        read: list[list[Found]] = []
-        await self.in_thread(lambda: read.append(_read_manifest(arrived)))
-        return read[0]
+        return _read_manifest(arrived)
 
     async def sees(self, name: str) -> bool:
         """Whether the server finds the very files of an uploaded manifest."""
-        found = await self._manifest(name)
+        found = self._manifest(name)
         seen: list[bool] = []
         await self.in_thread(lambda: seen.append(sees(found)))
         return seen[0]
@@ -137,21 +138,22 @@ class Intake:
     ) -> dict[str, object]:
         if any(each.kind == "lines" for each in sources):
             return {"numbers": _only_numbers(sources), "bundles": []}
-        files: list[SourceFile] = []
+        files: list[Iterator[SourceFile]] = []
         bundles: list[Place] = []
         digests: list[str] = []
         for source in sources:
             if source.kind == "upload":
-                found, place, digest, sync = await self._keep_bundle(request, source.name)
+                found, place, digest, sync = self._keep_bundle(request, source.name)
                 bundles.append(place)
                 digests.append(digest)
                 syncs.append(sync)
             else:
                 found = await self._survey(source)
-            files += found
-        for each in files:
-            check_packing(each.name)
-        return {**FileInputs(files).to_fact(), "bundles": wire.to_plain(bundles), "digests": digests}
+            files.append(found)
+        lister = Lister(self.spool, self.in_thread)
+        fact, more = await lister.list_files(request, _readable(chain.from_iterable(files)))
+        syncs.extend(more)
+        return {**fact, "bundles": wire.to_plain(bundles), "digests": digests}
 
     def _keep_programs(self, submission: Submission, syncs: list[Syncable]) -> None:
         uploaded = {each.digest: name for name, each in self._uploads.items() if each is not None}
@@ -163,24 +165,21 @@ class Intake:
                 raise BadProgram(f"{wanted.path} did not arrive as it was announced; submit it again")
             syncs.append(self.spool.keep_blob(arrived))
 
-    async def _survey(self, source: Source) -> list[SourceFile]:
+    async def _survey(self, source: Source) -> Iterator[SourceFile]:
         if source.kind == "server":
-            found: list[Found] = []
-            await self.in_thread(lambda: found.extend(below_roots(source.name, self.roots)))
-            return files_in_place(found)
+            return files_in_place(below_roots(source.name, self.roots))
         if source.kind == "seen":
             if not await self.sees(source.name):
                 raise NoSuchInput("an input changed while it was submitted; submit it again")
-            return files_in_place(await self._manifest(source.name))
+            return files_in_place(self._manifest(source.name))
         raise BadMessage(f"there is no INPUT of kind '{source.kind}'")
 
-    async def _keep_bundle(
+    def _keep_bundle(
         self, request: RequestId, name: str
-    ) -> tuple[list[SourceFile], Place, str, Syncable]:
+    ) -> tuple[Iterator[SourceFile], Place, str, Syncable]:
         """Files that were uploaded one after the other; the name is the manifest's and theirs."""
         manifest, _, bundle = name.partition(" ")
-        found = await self._manifest(manifest)
-        arrived = self._find(bundle)
+        found, arrived = self._manifest(manifest), self._find(bundle)
         place, sync = self.spool.keep(request, arrived)
         path = str(self.spool.locate(place))
         return files_of_bundle(found, path, place.offset, place.size), place, arrived.digest, sync
@@ -193,11 +192,17 @@ class Intake:
         """The inputs that were surveyed, and what begins to count their lines."""
         if "numbers" in fact:
             return NumberInputs.parse(str(fact["numbers"])), lambda: succeed(None)
-        inputs = FileInputs.from_fact(fact, self.spool.new_texts())
-        inputs.files = [in_spool(each, self.spool.folder) for each in inputs.files]
-        inputs.bundles = self._bundles(fact)
+        inputs = FileInputs(self._files(fact), self.spool.new_texts(), self._bundles(fact))
         return inputs, lambda: inputs.build(self.reactor, grown)
 
+    def _files(self, fact: dict[str, object]) -> Files:
+        if "table" in fact:
+            listed = wire.from_plain(Listed, fact["table"])
+            return FileTable(listed, lambda: self.spool.open(listed.place), self.spool.folder)
+        rows = fact["files"]
+        if not isinstance(rows, list):
+            raise TypeError(f"not a list of files: {rows!r}")
+        return [in_spool(SourceFile(*each), self.spool.folder) for each in rows]
 
     def _bundles(self, fact: dict[str, object]) -> list[Bundle]:
         places = wire.from_plain(tuple[Place, ...], fact["bundles"])
@@ -220,6 +225,13 @@ def _sync(kept: Sequence[Syncable]) -> None:
         each.sync()
 
 
-def _read_manifest(arrived: Arrived) -> list[Found]:
+def _read_manifest(arrived: Arrived) -> Iterator[Found]:
     with arrived.open() as file:
-        return decode_manifest(file.read())
+        yield from read_manifest(file)
+
+
+def _readable(files: Iterator[SourceFile]) -> Iterator[SourceFile]:
+    """These, as long as they are packed in no way that nobody here can read."""
+    for each in files:
+        check_packing(each.name)
+        yield each

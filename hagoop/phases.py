@@ -12,6 +12,7 @@ from hagoop.cells import CELL_BYTES, Cells, cut_cells, one_cell
 from hagoop.disk import is_passing
 from hagoop.errors import BadMessage, Damaged, TransferFailed
 from hagoop.frames import END_FRAME
+from hagoop.inputs import MemoryInputs
 from hagoop.interfaces import Arrived, IInputs, ISpool
 from hagoop.jobs import (
     Assignment,
@@ -34,6 +35,8 @@ from hagoop.step_inputs import StepInputs
 LEAST_CELLS = 256
 """Into how many cells a small output is cut, as far as its index allows."""
 NO_RUN = RunIndex((), 0)
+NOTHING: IInputs = MemoryInputs(())
+"""In place of inputs that nobody reads any more."""
 CUT_ROUNDS = 1 << 20
 """More than there are steps, or rounds of merges."""
 
@@ -175,8 +178,12 @@ class RequestData:
             self.printed = None
 
     def close_inputs(self) -> None:
-        """Nothing of what was submitted is read any more: of packed inputs there may be text."""
+        """Nothing of what was submitted is read any more: there may be text, and an index of it."""
         self._first_inputs.close()
+        # What is read in a thread just now keeps what it reads.
+        if self.inputs is self._first_inputs:
+            self.inputs = NOTHING
+        self._first_inputs = NOTHING
 
     def be_at(self, step: int) -> None:
         """Another step's program runs from now on."""
@@ -260,7 +267,7 @@ class RequestData:
     def stream(self, assignment: Assignment) -> Iterator[bytes]:
         """The bytes of an assignment: a line of JSON, then lines (map) or frames.  Blocks.
 
-        :raises TransferFailed: it is of a step that is over.
+        :raises TransferFailed: it is of a step, or a request, that is over.
         """
         self._check_step(assignment)
         is_map = assignment.phase is Phase.MAP
@@ -275,7 +282,8 @@ class RequestData:
         yield wire.encode(files_of(self.inputs, assignment)) + b"\n"
 
     def _check_step(self, assignment: Assignment) -> None:
-        if assignment.round != self.round_of(assignment.phase):
+        is_gone = assignment.phase is Phase.MAP and self.inputs is NOTHING
+        if is_gone or assignment.round != self.round_of(assignment.phase):
             raise TransferFailed(f"{assignment.phase} {assignment.round} of {self.id} is over")
 
     def _slices(self, assignment: Assignment) -> Iterator[bytes]:

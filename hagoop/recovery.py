@@ -128,8 +128,10 @@ class Story:
             return []
         needed = [] if self.ended is not None else self.needed()
         answer = [each["output"] for each in self.commits if _is_of(_place(each), self.request)]
-        bundles = wire.from_plain(tuple[Place, ...], self.submitted["inputs"]["bundles"])
-        return [*bundles, *(each.place for each in (*answer, *needed) if each.place is not None)]
+        inputs = self.submitted["inputs"]
+        listed = [inputs["table"]["place"]] if "table" in inputs else []
+        given = wire.from_plain(tuple[Place, ...], [*inputs["bundles"], *listed])
+        return [*given, *(each.place for each in (*answer, *needed) if each.place is not None)]
 
     @property
     def names(self) -> Iterable[str]:

@@ -90,8 +90,8 @@ class SqliteStore:
             if is_new(self._db):
                 for statement in filter(str.strip, TABLES.split(";")):
                     self._db.execute(statement)
-                self._set_meta("schema", SCHEMA)
                 self._set_meta("epoch", 0)
+            self._set_meta("schema", SCHEMA)
             epoch = meta_of(self._db, path, "epoch") + 1
             number = commits_of(self._db, path) + 1
             self._set_meta("epoch", epoch)

@@ -36,7 +36,7 @@ def sample(inputs: Sequence[str], stdin: BinaryIO, most: tuple[int, int, int]) -
         if name == STDIN:
             parts.append(Part.of_file("stdin", first_lines(stdin, left, room)))
         else:
-            parts += _of_files(walk([Path(name)]), (left, room, files - len(parts)))
+            parts += _of_files(list(walk([Path(name)])), (left, room, files - len(parts)))
     return [each for each in parts if each.lines]
 
 

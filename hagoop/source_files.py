@@ -2,7 +2,8 @@
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -34,25 +35,24 @@ class SourceFile:
     inode: int | None = None
 
 
-def files_in_place(found: Sequence[Found]) -> list[SourceFile]:
+def files_in_place(found: Iterable[Found]) -> Iterator[SourceFile]:
     """Files that the server reads where they are: seen ones, and those below an input root."""
-    return [SourceFile(each.name, each.path, 0, each.size, each.mtime_ns, each.inode) for each in found]
+    for each in found:
+        yield SourceFile(each.name, each.path, 0, each.size, each.mtime_ns, each.inode)
 
 
-def files_of_bundle(found: Sequence[Found], path: str, base: int, size: int) -> list[SourceFile]:
+def files_of_bundle(found: Iterable[Found], path: str, base: int, size: int) -> Iterator[SourceFile]:
     """Files that were uploaded one after the other.
 
     :param path: the spool's file that holds them from byte ``base`` on.
-    :raises BadMessage: their sizes do not add up to ``size``.
+    :raises BadMessage: at the end: their sizes do not add up to ``size``.
     """
-    total = sum(each.size for each in found)
-    if total != size:
-        raise BadMessage(f"A manifest names {total} bytes, and {size} were uploaded")
-    made = []
+    at = base
     for each in found:
-        made.append(SourceFile(each.name, path, base, each.size))
-        base += each.size
-    return made
+        yield SourceFile(each.name, path, at, each.size)
+        at += each.size
+    if at - base != size:
+        raise BadMessage(f"A manifest names {at - base} bytes, and {size} were uploaded")
 
 
 def in_spool(file: SourceFile, spool: Path) -> SourceFile:
@@ -62,7 +62,13 @@ def in_spool(file: SourceFile, spool: Path) -> SourceFile:
     """
     if file.mtime_ns is not None:
         return file
-    return evolve(file, path=str(spool.joinpath(*Path(file.path).parts[-PLACE_PARTS:])))
+    return evolve(file, path=_path_in(spool, file.path))
+
+
+# A bundle holds very many files, and is one.
+@lru_cache(64)
+def _path_in(spool: Path, path: str) -> str:
+    return str(spool.joinpath(*Path(path).parts[-PLACE_PARTS:]))
 
 
 def opened(file: SourceFile) -> io.FileIO:

@@ -12,7 +12,9 @@ durability, is in the order of system calls: ``acknowledged.py`` reads what ``st
 import hashlib
 import json
 import re
+import struct
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -130,13 +132,14 @@ def digests(seen: Evidence) -> Iterator[str]:
 
 def committed_once(seen: Evidence) -> Iterator[str]:
     """No position was committed twice, and nothing is missing in a phase that is over."""
+    spool = seen.state / "spool"
     for request in seen.requests.values():
         for phase, parts in request.phases.items():
             where = f"{request.id} {phase[0]} {phase[1]}"
             yield from twice(where, parts)
             if request.is_over(phase) and not request.is_partial:
                 covered = [(each.start, each.end) for each in parts] + request.left_out(phase)
-                yield from gaps(where, covered, lines_of(request) if phase == FIRST else 0)
+                yield from gaps(where, covered, lines_of(request, spool) if phase == FIRST else 0)
 
 
 def twice(where: str, parts: Iterable[Part]) -> Iterator[str]:
@@ -158,17 +161,30 @@ def gaps(where: str, ranges: list[tuple[int, int]], least: int) -> Iterator[str]
         at = max(at, end)
 
 
-def lines_of(request: Request) -> int:
+def lines_of(request: Request, spool: Path) -> int:
     """How many lines its input has, as far as its files are still what they were."""
     lines = 0
     for submitted in request.of("submitted"):
         lines += int(submitted.body["inputs"].get("numbers", 0))
-        for name, path, base, size, mtime, _ in submitted.body["inputs"].get("files", ()):
+        for name, path, base, size, mtime, _ in files_of(submitted.body["inputs"], spool):
             if size < MOST_COUNTED and not name.endswith(PACKED) and is_same(Path(path), size, mtime):
                 with open(path, "rb") as file:
                     file.seek(base)
                     lines += count_lines(file.read(size))
     return lines
+
+
+def files_of(inputs: dict[str, Any], spool: Path) -> Iterator[list[Any]]:
+    """Name, path, base, size, time and inode of each; a long list of them lies in the spool."""
+    yield from inputs.get("files", ())
+    place = inputs.get("table", {}).get("place")
+    if place is None or not (spool / place["path"]).is_file():
+        return
+    with open(spool / place["path"], "rb") as file:
+        file.seek(place["offset"])
+        while file.tell() < place["offset"] + place["size"]:
+            length, _ = struct.unpack("<II", file.read(8))
+            yield from json.loads(zlib.decompress(file.read(length)))
 
 
 def is_same(path: Path, size: int, mtime: int | None) -> bool:
@@ -290,9 +306,9 @@ def places_of(fact: Fact) -> bool:
 
 
 def bundles_of(fact: Fact) -> list[dict[str, Any]]:
-    """Uploaded inputs that a fact names."""
-    found: list[dict[str, Any]] = fact.body.get("inputs", {}).get("bundles", [])
-    return found
+    """Uploaded inputs, and the list of them, that a fact names."""
+    inputs: dict[str, Any] = fact.body.get("inputs", {})
+    return [*inputs.get("bundles", []), *([inputs["table"]["place"]] if "table" in inputs else [])]
 
 
 # I9

@@ -317,7 +317,8 @@ DATA = {
     "D1": row(
         "empty, newlines only, no last newline",
         """unit/test_inputs: any_bytes_pass
-        faults/test_data: odd_files_have_one_rule_each empty_files_cost_nothing""",
+        faults/test_data: odd_files_have_one_rule_each empty_files_cost_nothing
+        faults/test_server_memory: many_small_files_cost_little""",
     ),
     "D2": row("lines of 100 MB and more", "faults/test_data: huge_line_streams"),
     "D3": row(

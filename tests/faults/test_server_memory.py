@@ -185,3 +185,27 @@ def test_many_jobs_cost_little(crowd: Cluster, full: bool) -> None:
     answer = crowd.request("answer", request).stdout
     assert answer == b"".join(b"%05d\n" % number for number in range(jobs))
     assert sum(each["committed"] for each in crowd.ask("workers")) == jobs
+
+
+def test_many_small_files_cost_little(crowd: Cluster, full: bool) -> None:
+    """D1: thousands, or a million, none of them empty; also after a start."""
+    files = 1_000_000 if full else 3000
+    for number in range(files):
+        folder = crowd.folder.parent / f"records/{number // 1000:03}"
+        if number % 1000 == 0:
+            folder.mkdir(parents=True)
+        (folder / f"{number:06}").write_bytes(b"%06d\n" % number)
+    program = Program("cat", None, combine_files=True)
+    body = wire.encode(Submission(program, (Source("server", "records"),), "records"))
+    most = 24 * MIB + files * 128
+    with grows_no_more_than(most, crowd.server), Peer(crowd) as peer:
+        peer.give_up_after(1800)
+        request = peer.call(b"Submit", key=b"records", submission=body)[b"request"].decode()
+    crowd.server.kill()
+    crowd.start_server()
+    with grows_no_more_than(most, crowd.server):
+        crowd.start_workers(2)
+        assert crowd.request("wait", request, seconds=3000).returncode == 0
+    answer = crowd.request("answer", request).stdout
+    assert answer == b"".join(b"%06d\n" % number for number in range(files))
+    assert peak(crowd.server) < MOST_SERVER_BYTES // 2

@@ -20,7 +20,7 @@ async def test_lines_are_counted_in_threads(tmp_path):
 
     for number in range(3):
         (tmp_path / f"{number}").write_bytes(b"0123456\n" * 500_000)
-    inputs = FileInputs(files_in_place(walk([tmp_path])))
+    inputs = FileInputs(list(files_in_place(walk([tmp_path]))))
     told = []
     await inputs.build(reactor, lambda: told.append(inputs.lines))
     assert inputs.lines == 1_500_000
@@ -33,7 +33,7 @@ async def test_counting_tells_of_a_changed_file(tmp_path):
     from twisted.internet import reactor
 
     (tmp_path / "a").write_bytes(b"1\n")
-    inputs = FileInputs(files_in_place(walk([tmp_path])))
+    inputs = FileInputs(list(files_in_place(walk([tmp_path]))))
     os.truncate(tmp_path / "a", 0)
     with pytest.raises(NoSuchInput):
         await inputs.build(reactor, lambda: None)
@@ -44,7 +44,7 @@ async def test_counting_can_be_cancelled(tmp_path):
     from twisted.internet import reactor
 
     (tmp_path / "a").write_bytes(b"0123456\n" * 2_000_000)
-    inputs = FileInputs(files_in_place(walk([tmp_path])))
+    inputs = FileInputs(list(files_in_place(walk([tmp_path]))))
     building = inputs.build(reactor, lambda: building.cancel())
     with pytest.raises(CancelledError):
         await building

@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def source_of(path: Path) -> SourceFile:
-    [found] = files_in_place([look("input", str(path))])
+    [found] = list(files_in_place([look("input", str(path))]))
     return found
 
 

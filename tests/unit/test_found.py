@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hagoop.errors import BadMessage, NoSuchInput
-from hagoop.found import below_roots, decode_manifest, encode_manifest, sees, walk
+from hagoop.found import below_roots, encode_line, read_manifest, sees, walk
 from hagoop.jobs import Found
 
 
@@ -26,6 +27,11 @@ def tree(folder, *paths):
 def names(found, below=""):
     """What the user calls them, relative."""
     return [os.path.relpath(each.name, below) if below else each.name for each in found]
+
+
+def read_back(manifest):
+    """The files that it names."""
+    return list(read_manifest(BytesIO(manifest)))
 
 
 def refusal(ask):
@@ -60,7 +66,7 @@ def test_hidden_names_are_skipped_below_a_folder_only(tmp_path):
 
 def test_empty_folder_has_no_files(tmp_path):
     """Nothing to read is no error."""
-    assert walk([tmp_path]) == []
+    assert list(walk([tmp_path])) == []
 
 
 def test_empty_files_of_a_folder_are_left_out(tmp_path):
@@ -94,9 +100,9 @@ def test_strange_names_are_names(tmp_path):
     strange = [b"-rf", b"a b", b"new\nline", b"\xff\xfe", b"x" * 255]
     for each in strange:
         (tmp_path / os.fsdecode(each)).write_bytes(b"x")
-    found = walk([tmp_path])
+    found = list(walk([tmp_path]))
     assert [os.fsencode(os.path.basename(each.name)) for each in found] == sorted(strange)
-    assert decode_manifest(encode_manifest(found)) == found
+    assert read_back(b"".join(map(encode_line, found))) == found
     assert sees(found)
 
 
@@ -111,7 +117,7 @@ def test_loop_of_links_is_refused(tmp_path):
     """A folder that holds itself has no end."""
     tree(tmp_path, "a/b/c")
     (tmp_path / "a" / "b" / "up").symlink_to(tmp_path / "a")
-    said = refusal(lambda: walk([tmp_path / "a"]))
+    said = refusal(lambda: list(walk([tmp_path / "a"])))
     assert said == f"'{tmp_path}/a/b/up' is a link to a folder that it is in; remove the link"
 
 
@@ -127,8 +133,8 @@ def test_what_is_not_there_is_refused(tmp_path):
         ("self", f"'{tmp_path}/self' cannot be read: too many levels of symbolic links"),
         ("x" * 300, f"'{tmp_path}/{'x' * 300}' cannot be read: file name too long"),
     ]:
-        assert refusal(lambda name=name: walk([tmp_path / name])) == said
-    assert refusal(lambda: walk([Path("a\0b")])) == "'a\\x00b' cannot be the name of a file"
+        assert refusal(lambda name=name: list(walk([tmp_path / name]))) == said
+    assert refusal(lambda: list(walk([Path("a\0b")]))) == "'a\\x00b' cannot be the name of a file"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
@@ -136,7 +142,7 @@ def test_unreadable_file_is_refused(tmp_path):
     """Permissions are told as such."""
     tree(tmp_path, "secret").joinpath("secret").chmod(0)
     said = f"'{tmp_path}/secret' cannot be read: permission denied"
-    assert refusal(lambda: walk([tmp_path])) == said
+    assert refusal(lambda: list(walk([tmp_path]))) == said
 
 
 def test_what_is_no_file_is_refused_by_name(tmp_path):
@@ -146,9 +152,10 @@ def test_what_is_no_file_is_refused_by_name(tmp_path):
         made.bind(str(tmp_path / "socket"))
     hint = "use - and stdin for what a program prints"
     for path, kind in [(tmp_path / "pipe", "a pipe"), (tmp_path / "socket", "a socket")]:
-        assert refusal(lambda path=path: walk([path])) == f"'{path}' is {kind}, not a file; {hint}"
-    assert refusal(lambda: walk([Path("/dev/null")])) == f"'/dev/null' is a device, not a file; {hint}"
-    assert "is a pipe, not a file" in refusal(lambda: walk([tmp_path]))
+        assert refusal(lambda path=path: list(walk([path]))) == f"'{path}' is {kind}, not a file; {hint}"
+    said = refusal(lambda: list(walk([Path("/dev/null")])))
+    assert said == f"'/dev/null' is a device, not a file; {hint}"
+    assert "is a pipe, not a file" in refusal(lambda: list(walk([tmp_path])))
 
 
 # What the server sees
@@ -203,7 +210,7 @@ def test_manifests_come_back_equal(rows):
         Found(name, f"/{path}", size, number, number, number, "ab" * 32)
         for name, path, size, number in rows
     ]
-    assert decode_manifest(encode_manifest(found)) == found
+    assert read_back(b"".join(map(encode_line, found))) == found
 
 
 GOOD = {"name": "a", "path": "/a", "size": 1, "mtime_ns": 1, "device": 1, "inode": 1, "head": ""}
@@ -238,7 +245,7 @@ def test_bad_manifest_is_refused(line, said):
     good = json.dumps(GOOD).encode()
     bad = line if isinstance(line, bytes) else json.dumps(line).encode()
     with pytest.raises(BadMessage) as caught:
-        decode_manifest(good + b"\n" + bad + b"\n")
+        read_back(good + b"\n" + bad + b"\n")
     assert str(caught.value).startswith(f"Line 2 of a manifest {said}")
 
 
@@ -264,19 +271,19 @@ def test_server_path_is_found_below_a_root(root, tmp_path):
 def test_server_path_outside_is_refused(root):
     """Whether there is such a file or not."""
     for path in ("/etc/passwd", "../outside/secret", "/none", "sub/../../outside"):
-        said = refusal(lambda path=path: below_roots(path, [root]))
+        said = refusal(lambda path=path: list(below_roots(path, [root])))
         assert said == f"'server:{path}' is outside every --input-root ({root})"
 
 
 def test_folder_beside_a_root_is_outside(root, tmp_path):
     """A name that begins like the root's is not below it."""
     tree(tmp_path, "root2/x")
-    assert "is outside every" in refusal(lambda: below_roots(f"{tmp_path}/root2/x", [root]))
+    assert "is outside every" in refusal(lambda: list(below_roots(f"{tmp_path}/root2/x", [root])))
 
 
 def test_server_path_without_roots_is_refused():
     """No root, no file of the server."""
-    assert refusal(lambda: below_roots("a", [])) == (
+    assert refusal(lambda: list(below_roots("a", []))) == (
         "'server:a' cannot be read: the server was started without --input-root, "
         "so server:PATH is not allowed"
     )
@@ -284,8 +291,8 @@ def test_server_path_without_roots_is_refused():
 
 def test_missing_server_path_is_refused(root):
     """Told by the name that the user gave."""
-    assert refusal(lambda: below_roots("none", [root])) == "'server:none' does not exist"
-    assert "cannot be the name of a file" in refusal(lambda: below_roots("a\0b", [root]))
+    assert refusal(lambda: list(below_roots("none", [root]))) == "'server:none' does not exist"
+    assert "cannot be the name of a file" in refusal(lambda: list(below_roots("a\0b", [root])))
 
 
 @pytest.mark.parametrize("target", ["../outside", "../outside/secret"])
@@ -293,7 +300,7 @@ def test_link_out_of_the_root_is_refused(root, target):
     """Named itself or met on the way, for folders and for files."""
     (root / "link").symlink_to(target)
     for path, name in [("link", "link"), (".", "./link")]:
-        said = refusal(lambda path=path: below_roots(path, [root]))
+        said = refusal(lambda path=path: list(below_roots(path, [root])))
         assert said == f"'server:{name}' is outside every --input-root ({root})"
 
 

@@ -81,7 +81,7 @@ def share(path: Path) -> SharedFile:
 
 def test_worker_shares_the_files_that_it_sees(paths):
     """It knows where its lines are in them, and whether the last one lacks its end."""
-    shared = found_by_worker(told_of(files_in_place(walk(paths)), 1, 3))
+    shared = found_by_worker(told_of(list(files_in_place(walk(paths))), 1, 3))
     assert [each[1:3] for each in shared] == [(1, 2), (0, 0)]
     assert [(each.path, each.unended) for *_, each in shared] == [(paths[0], False), (paths[1], True)]
 
@@ -108,7 +108,7 @@ CHANGES = [touch, replace, become_a_pipe, Path.unlink, lambda path: os.truncate(
 @pytest.mark.parametrize("change", CHANGES)
 def test_worker_that_sees_one_file_less_fetches_all(paths, change):
     """Another file at a path, or none, is not read."""
-    told = told_of(files_in_place(walk(paths)))
+    told = told_of(list(files_in_place(walk(paths))))
     assert len(found_by_worker(told)) == 2
     change(paths[1])
     assert found_by_worker(told) == []
@@ -116,7 +116,7 @@ def test_worker_that_sees_one_file_less_fetches_all(paths, change):
 
 def test_file_that_cannot_be_read_any_more_is_not_shared(paths, monkeypatch):
     """It may go, or be closed to us, at any moment."""
-    told = told_of(files_in_place(walk(paths)))
+    told = told_of(list(files_in_place(walk(paths))))
 
     def refuse(path):
         raise PermissionError
@@ -127,7 +127,7 @@ def test_file_that_cannot_be_read_any_more_is_not_shared(paths, monkeypatch):
 
 def test_nothing_is_told_of_lines_that_are_not_all_in_place(paths, tmp_path):
     """Those of an upload, also if others beside them are; and those of other phases."""
-    in_place = files_in_place(walk(paths))
+    in_place = list(files_in_place(walk(paths)))
     uploaded = SourceFile("a", str(paths[0]), 0, 4)
     nothing = wire.encode(FileList((), ())) + b"\n"
     assert told_of([uploaded, in_place[1]]) == nothing
@@ -151,8 +151,9 @@ def test_server_that_tells_nothing_is_no_failure(told):
 
 def test_each_piece_has_its_file():
     """A list of other lengths is no message of ours."""
+    found = wire.encode(next(walk([Path(__file__)])))
     with pytest.raises(BadMessage, match="each piece is in one file"):
-        wire.decode(FileList, b'{"pieces": [], "files": [%b]}' % wire.encode(walk([Path(__file__)])[0]))
+        wire.decode(FileList, b'{"pieces": [], "files": [%b]}' % found)
 
 
 # Reading
@@ -177,7 +178,7 @@ def test_lines_end_where_a_simple_search_finds_it(tmp_path, texts, data):
 
 def test_last_line_without_its_end_is_not_read_in_place(paths):
     """A program may count on a newline; all lines before it are."""
-    *_, file = found_by_worker(told_of(files_in_place(walk(paths))))[1]
+    *_, file = found_by_worker(told_of(list(files_in_place(walk(paths)))))[1]
     assert file.serves(Feed(file.path, 0, 2))
     assert not file.serves(Feed(file.path, 0, 3))
     assert evolve(file, unended=False).serves(Feed(file.path, 0, 3))

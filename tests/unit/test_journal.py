@@ -3,6 +3,7 @@
 import errno
 import os
 import sqlite3
+from contextlib import closing
 
 import pytest
 from attrs import define, field
@@ -12,6 +13,7 @@ from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from hagoop.errors import SpoolFull, StateError
+from hagoop.examining import SCHEMA, connect_to_read, meta_of
 from hagoop.interfaces import IJournal
 from hagoop.journal import Later, MemoryDisk, MemoryJournal, SqliteJournal, lock_state
 
@@ -324,15 +326,27 @@ def test_newer_schema_is_refused(tmp_path):
     """An older HaGoop does not guess what a newer one meant."""
     path, clock = tmp_path / "j", Clock()
     journal = SqliteJournal(path, clock, elsewhere=Later(clock))
-    journal._store._set_meta("schema", 2)
+    journal._store._set_meta("schema", SCHEMA + 1)
     journal.close()
     clock.advance(0)
     with pytest.raises(StateError) as caught:
         SqliteJournal(path, clock)
     assert str(caught.value) == (
-        f"'{path}' was written by a newer HaGoop (schema 2, this one knows 1); "
+        f"'{path}' was written by a newer HaGoop (schema {SCHEMA + 1}, this one knows {SCHEMA}); "
         "upgrade HaGoop or choose another --state"
     )
+
+
+def test_older_schema_is_read_and_written_anew(tmp_path):
+    """What an older HaGoop has written is not to be read by it again: there may be more in it now."""
+    path, clock = tmp_path / "j", Clock()
+    for _ in range(2):
+        journal = SqliteJournal(path, clock, elsewhere=Later(clock))
+        with closing(connect_to_read(path)) as db:
+            assert meta_of(db, path, "schema") == SCHEMA
+        journal._store._set_meta("schema", 1)
+        journal.close()
+        clock.advance(0)
 
 
 def test_file_that_is_no_database_is_refused(tmp_path):

@@ -34,9 +34,9 @@ def in_files(folder, made):
     """Inputs read where they are."""
     for name, data in made:
         (folder / name).write_bytes(data)
-    found = walk([folder / name for name, _ in made])
+    found = list(walk([folder / name for name, _ in made]))
     named = [evolve(each, name=name) for each, (name, _) in zip(found, made, strict=True)]
-    inputs = FileInputs(files_in_place(named))
+    inputs = FileInputs(list(files_in_place(named)))
     inputs.build(None, lambda: None, lambda work: succeed(work()))
     return inputs
 

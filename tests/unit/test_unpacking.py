@@ -56,7 +56,7 @@ def sources(folder: Path, **files: bytes):
     """Files by name, ``a_gz`` for ``a.gz``, as they are submitted."""
     for name, data in files.items():
         (folder / name.replace("_", ".")).write_bytes(data)
-    return files_in_place(walk([folder]))
+    return list(files_in_place(walk([folder])))
 
 
 def read(inputs, start, end):
@@ -130,9 +130,9 @@ def test_packed_files_in_a_bundle(tmp_path, texts):
     packed = [gzip.compress(SMALL), b"x\n", bz2.compress(SMALL)]
     for name, data in zip(("a.gz", "b", "c.bz2"), packed, strict=True):
         (tmp_path / name).write_bytes(data)
-    found = walk([tmp_path])
+    found = list(walk([tmp_path]))
     (tmp_path / ".bundle").write_bytes(b"before" + b"".join(packed) + b"behind")
-    files = files_of_bundle(found, str(tmp_path / ".bundle"), 6, sum(map(len, packed)))
+    files = list(files_of_bundle(found, str(tmp_path / ".bundle"), 6, sum(map(len, packed))))
     inputs = counted(files, texts)
     assert read(inputs, 0, 9) == SMALL + b"x\n" + SMALL
 
@@ -169,7 +169,7 @@ def test_change_of_the_packed_file_is_seen(tmp_path, texts):
 
     with pytest.raises(NoSuchInput, match=said):
         counted(files, texts, touch)
-    inputs = counted(files_in_place(walk([tmp_path / "a.gz"])), texts)
+    inputs = counted(list(files_in_place(walk([tmp_path / "a.gz"]))), texts)
     touch()
     with pytest.raises(NoSuchInput, match=said):
         inputs.pieces(0, 1)

@@ -1,0 +1,101 @@
+"""The files of an INPUT as a client sends them: a list of them, then their bytes."""
+
+from collections.abc import Iterable, Iterator
+from io import BytesIO
+from tempfile import SpooledTemporaryFile, gettempdir
+from typing import BinaryIO, cast
+
+from attrs import define, field
+
+from hagoop.disk import why
+from hagoop.errors import NoSuchInput, TransferFailed
+from hagoop.found import encode_line, read_manifest
+from hagoop.jobs import Found
+
+MEMORY_BYTES = 4 << 20
+"""A longer list of files is not kept in memory."""
+
+
+@define
+class Manifest:
+    """The files of an INPUT, written down: there may be more of them than fit into memory.
+
+    :ivar size: the bytes of all of them.
+    """
+
+    file: BinaryIO = field(factory=lambda: cast(BinaryIO, SpooledTemporaryFile(MEMORY_BYTES)))
+    size: int = 0
+
+    def write(self, found: Iterable[Found]) -> None:
+        """Add files.  Blocks.
+
+        :raises NoSuchInput: as for ``walk``; or there is no room for the list.
+        """
+        for each in found:
+            try:
+                self.file.write(encode_line(each))
+            except OSError as problem:
+                raise NoSuchInput(
+                    f"the list of files cannot be written to {gettempdir()}: {why(problem)}; "
+                    "free some space there, or set TMPDIR"
+                ) from problem
+            self.size += each.size
+
+    def read(self) -> Iterator[Found]:
+        """All of them again.  Blocks."""
+        self.file.seek(0)
+        return read_manifest(self.file)
+
+
+class Lent(BytesIO):
+    """A file as a body, whose end does not close it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        super().__init__()
+        self._lent = file
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next bytes."""
+        return self._lent.read(-1 if size is None else size)
+
+
+class FilesInARow(BytesIO):
+    """Files one after the other, as one body."""
+
+    def __init__(self, found: Iterator[Found]) -> None:
+        super().__init__()
+        self._found = found
+        self._file: BinaryIO | None = None
+        self._left = 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next bytes, from one file at a time; empty at the end of the last.
+
+        :raises TransferFailed: a file has become shorter since it was looked at.
+        """
+        while not self._left:
+            self._close_file()
+            found = next(self._found, None)
+            if found is None:
+                return b""
+            self._open(found)
+        assert self._file is not None
+        data = self._file.read(min(self._left, size if size and size > 0 else 1 << 16))
+        if not data:
+            raise TransferFailed("an input became shorter while it was uploaded; submit it again")
+        self._left -= len(data)
+        return data
+
+    def _open(self, found: Found) -> None:
+        self._file, self._left = open(found.path, "rb"), found.size
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def close(self) -> None:
+        """Close what is open."""
+        self._close_file()
+        super().close()
+
