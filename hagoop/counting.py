@@ -65,6 +65,7 @@ def count_blocks(
     :param texts: takes what is unpacked; without it packed files are read as they are.
     :raises NoSuchInput: a file is not what was submitted, or is damaged.
     :raises SpoolFull: there is no room for a text.
+    :raises StateError: a text could not be written.
     """
     bundle = BundleCheck(bundles)
     for number, file in enumerate(files):

@@ -220,6 +220,9 @@ class Docket:
         )
 
     def _miscounted(self, request: RequestId, error: BaseException) -> None:
+        # After a state's error the server stops, and its next life counts anew.
+        if isinstance(error, StateError):
+            return
         if isinstance(error, RequestError):
             self.fail(request, str(error))
         elif isinstance(error, Damaged):

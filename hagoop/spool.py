@@ -85,6 +85,7 @@ class FolderSpool:
         on_broken: Callable[[], None] = lambda: None,
     ) -> None:
         self.folder = folder
+        self._reactor = reactor
         self._on_broken = on_broken
         self._in_thread = in_thread or _in_pool_of(reactor)
         for each in ("arriving", "requests", "blobs"):
@@ -127,7 +128,15 @@ class FolderSpool:
 
     def new_texts(self) -> TextFile:
         """Room for the text of packed inputs; the next start removes what is left of it."""
-        return TextFile(self._new_path(), self._room, self._unlink)
+
+        def failed(problem: OSError) -> Unwritten:
+            told = unwritten(problem)
+            if isinstance(told, StateError):
+                # It is written in a thread.
+                self._reactor.callFromThread(self._on_broken)
+            return told
+
+        return TextFile(self._new_path(), self._room, self._unlink, failed)
 
     def _new_path(self) -> Path:
         return self.folder / "arriving" / str(next(self._numbers))

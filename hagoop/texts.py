@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from hagoop.arriving import Room, unwritten, write_whole
+from hagoop.arriving import Room, Unwritten, unwritten, write_whole
 from hagoop.errors import NoSuchInput, SpoolFull
 
 
@@ -19,12 +19,14 @@ class TextFile:
     """Takes texts, one after the other, in the thread that counts; any thread may close it.
 
     :ivar unlink: removes a file without blocking.
+    :ivar unwritten: what it means that the file could not be written.
     :ivar size: how many bytes there are.
     """
 
     path: Path
     _room: Room
     _unlink: Callable[[Path], object]
+    _unwritten: Callable[[OSError], Unwritten] = unwritten
     size: int = field(default=0, init=False)
     _file: io.FileIO | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
@@ -34,6 +36,7 @@ class TextFile:
         """Add some text of the file of this name.
 
         :raises SpoolFull: there is no room.
+        :raises StateError: the disk cannot be trusted any more.
         :raises NoSuchInput: it is closed: nobody needs it any more.
         """
         with self._lock:
@@ -52,7 +55,7 @@ class TextFile:
                 self._file = io.FileIO(self.path, "xb")
             write_whole(self._file, data)
         except OSError as problem:
-            raise unwritten(problem) from problem
+            raise self._unwritten(problem) from problem
 
     def close(self) -> None:
         """Remove it; a second time does nothing."""

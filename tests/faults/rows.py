@@ -89,8 +89,10 @@ SERVER = {
         """unit/test_journal: failed_sync_breaks_the_journal_for_good
         facts_queued_behind_a_failed_sync_fail_too
         unit/test_spool: segment_that_could_not_be_synced_is_given_up
-        broken_disk_is_told_while_keeping
-        faults/test_failing_disk: failed_disk_ends_the_server nothing_is_told_after_a_failed_sync""",
+        broken_disk_is_told_while_keeping broken_disk_is_told_while_a_text_is_written
+        faults/test_failing_disk: failed_disk_ends_the_server
+        disk_that_fails_while_an_input_is_unpacked_ends_the_server
+        nothing_is_told_after_a_failed_sync""",
     ),
     "S10": row(
         "short writes, interrupted calls",

@@ -1,7 +1,8 @@
 """S8, S9, S10: a server whose disk fails, is full, is interrupted or takes less than it says."""
 
+import gzip
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -37,14 +38,14 @@ def afflict(cluster: Cluster, name: str, fault: str) -> Path:
     return trace
 
 
-def begin(cluster: Cluster, text: bytes) -> "subprocess.Popen[bytes]":
+def begin(cluster: Cluster, text: bytes, run: Sequence[str] = RUN) -> "subprocess.Popen[bytes]":
     """A server on a state that it knows, a worker, and a client that runs."""
     afflicted, cluster.server.prefix = cluster.server.prefix, []
     cluster.start_server()
     cluster.server.kill()
     cluster.server.prefix = afflicted
     (cluster.at / "input").write_bytes(text)
-    words = [f"'{each}'" for each in cluster.request_words(*RUN)]
+    words = [f"'{each}'" for each in cluster.request_words(*run)]
     (cluster.at / "run").write_text(f"exec {' '.join(words)} <input")
     cluster.start_server()
     cluster.start_workers(1)
@@ -122,6 +123,19 @@ def test_failed_disk_ends_the_server(cluster: Cluster, name: str, fault: str) ->
     assert not [each for each in after.splitlines() if "sync(" in each or "write" in each]
     start_well(cluster)
     answers(cluster, client, text_of(name))
+
+
+def test_disk_that_fails_while_an_input_is_unpacked_ends_the_server(cluster: Cluster) -> None:
+    """The request is not failed for it: the next life unpacks its input anew."""
+    (cluster.at / "packed.gz").write_bytes(gzip.compress(TEXT))
+    trace = afflict(cluster, ARRIVING, "write:error=EIO:when=1")
+    client = begin(cluster, TEXT, ("run", "packed.gz", *RUN[2:]))
+    assert ends(cluster) == 1
+    assert "the disk cannot be trusted any more: the server stops" in cluster.server.log.read_text()
+    assert trace.read_text().count("(INJECTED)") == 1
+    start_well(cluster)
+    answers(cluster, client, TEXT)
+    assert client.returncode == 0
 
 
 def test_nothing_is_told_after_a_failed_sync(cluster: Cluster) -> None:

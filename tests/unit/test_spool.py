@@ -435,6 +435,34 @@ def test_broken_disk_is_told_while_keeping(folder, monkeypatch):
         folder.keep("r1", arrive(folder, b"x"))
 
 
+@pytest.mark.parametrize(
+    ("number", "error", "told"), [(errno.EIO, StateError, 1), (errno.ENOSPC, SpoolFull, 0)]
+)
+def test_broken_disk_is_told_while_a_text_is_written(tmp_path, monkeypatch, number, error, told):
+    """In the thread in which the server stops; a full disk is no broken one."""
+
+    class Reactor:
+        calls = ()
+
+        def callFromThread(self, call):
+            self.calls += (call,)
+
+    def fail(file, data):
+        raise OSError(number, "it cannot be written")
+
+    monkeypatch.setattr("hagoop.texts.write_whole", fail)
+    reactor, broken = Reactor(), []
+    spool = FolderSpool(tmp_path, reactor, 1 << 20, Later(), lambda: broken.append(1))
+    texts = spool.new_texts()
+    with pytest.raises(error):
+        texts.append("packed.gz", b"text")
+    texts.close()
+    assert (len(reactor.calls), broken) == (told, [])
+    for each in reactor.calls:
+        each()
+    assert len(broken) == told
+
+
 def test_segment_survives_a_write_that_found_no_room(folder, monkeypatch):
     """What a failed write has left is written over."""
     first = keep(folder, "r1", b"first")
