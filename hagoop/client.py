@@ -45,7 +45,7 @@ from hagoop.jobs import (
     WorkerStatus,
 )
 from hagoop.links import Link
-from hagoop.manifests import FilesInARow, Lent, Manifest
+from hagoop.manifests import FilesInARow, Lent, Manifest, Stdin
 from hagoop.transfer import LinkBroke, Transfer
 
 log = Logger()
@@ -206,25 +206,31 @@ class Client:
     async def submit(self, order: Order, stdin: BinaryIO) -> RequestId:
         """Send what must travel, then submit; the acknowledgement means that it is on disk.
 
-        What was sent goes with a connection that breaks, and is sent again; not stdin, read only once.
+        What was sent goes with a connection that breaks, and is sent again; so does stdin, if it can be
+        read again or is not too large.
 
         :raises RequestError: the server will not have it.
         """
         key = secrets.token_hex(16)
         if self._link is None:
             await self.connect()
-        for seconds in RETRY_SECONDS:
-            link = self._link
-            try:
-                return await self._submit(key, order, stdin)
-            except TransferFailed as error:
-                broke = isinstance(error, LinkBroke) or link is not self._link
-                if not broke or STDIN in order.inputs:
-                    raise
-            await deferLater(self.reactor, seconds)
-        return await self._submit(key, order, stdin)
+        with Stdin(stdin) as kept:
+            for seconds in RETRY_SECONDS:
+                link = self._link
+                try:
+                    return await self._submit(key, order, kept)
+                except TransferFailed as error:
+                    if not kept.is_kept or not self._broke(error, link):
+                        raise
+                await deferLater(self.reactor, seconds)
+            return await self._submit(key, order, kept)
 
-    async def _submit(self, key: str, order: Order, stdin: BinaryIO) -> RequestId:
+    def _broke(self, error: TransferFailed, link: Link | None) -> bool:
+        """Whether that may be because this link, or another to its server, has ended."""
+        is_over = link is not self._link or link is None or link.transport is None
+        return is_over or isinstance(error, LinkBroke)
+
+    async def _submit(self, key: str, order: Order, stdin: Stdin) -> RequestId:
         files = [await self._ship(path, file) for path, file in order.files]
         program = evolve(order.program, files=tuple(files))
         sources = [await self._source(each, stdin) for each in order.inputs]
@@ -254,7 +260,7 @@ class Client:
         arrived: int = answer["size"]
         return arrived
 
-    async def _source(self, name: str, stdin: BinaryIO) -> Source:
+    async def _source(self, name: str, stdin: Stdin) -> Source:
         if name.startswith(ON_SERVER):
             return Source("server", name.removeprefix(ON_SERVER))
         if name == STDIN:
@@ -281,9 +287,9 @@ class Client:
         name: str = upload["name"]
         return name
 
-    async def _send_stdin(self, stdin: BinaryIO) -> Source:
+    async def _send_stdin(self, stdin: Stdin) -> Source:
         upload = await self.call(commands.Upload, digest="", size=-1)
-        size = await self._put(upload, stdin, None)
+        size = await self._put(upload, stdin.again(), None)
         with (manifest := Manifest()).file:
             manifest.write([Found("stdin", "/dev/stdin", size, 0, 0, 0, "")])
             name = await self._send_manifest(manifest)

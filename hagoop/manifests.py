@@ -13,7 +13,9 @@ from hagoop.found import encode_line, read_manifest
 from hagoop.jobs import Found
 
 MEMORY_BYTES = 4 << 20
-"""A longer list of files is not kept in memory."""
+"""A longer list of files, or stdin, is not kept in memory."""
+COPY_BYTES = 256 << 20
+"""What is kept of a stdin that cannot be read again."""
 
 
 @define
@@ -57,6 +59,63 @@ class Lent(BytesIO):
     def read(self, size: int | None = -1) -> bytes:
         """The next bytes."""
         return self._lent.read(-1 if size is None else size)
+
+
+class Stdin(BytesIO):
+    """What comes by stdin, as a body that can be sent again.
+
+    A file is read again from where it was.  Of a pipe a copy is kept, as long as it is not too large.
+
+    :ivar is_kept: whether all that was read is still there.
+    """
+
+    def __init__(self, file: BinaryIO, most_bytes: int = COPY_BYTES) -> None:
+        super().__init__()
+        self._stdin, self._most = file, most_bytes
+        self._copy = cast(BinaryIO, SpooledTemporaryFile(MEMORY_BYTES))
+        self._start: int | None = None
+        self._began = self._ended = False
+        self.is_kept = True
+
+    def again(self) -> Lent:
+        """All of it, from its beginning."""
+        if not self._began and self._stdin.seekable():
+            self._start = self._stdin.tell()
+        self._began = True
+        if self._start is not None:
+            self._stdin.seek(self._start)
+        self._copy.seek(0)
+        return Lent(self)
+
+    def read(self, size: int | None = -1) -> bytes:
+        """The next bytes.  Blocks."""
+        count = -1 if size is None else size
+        if self._start is not None:
+            return self._stdin.read(count)
+        data = self._copy.read(count)
+        if not data and not self._ended:
+            data = self._stdin.read(count)
+            # Who has typed an end of file will not type another.
+            self._ended = not data
+            self._keep(data)
+        return data
+
+    def _keep(self, data: bytes) -> None:
+        if self.is_kept and self._copy.tell() + len(data) <= self._most:
+            try:
+                self._copy.write(data)
+            except OSError:
+                # Without a copy there is no second time, and that is all.
+                self.is_kept = False
+            return
+        self.is_kept = False
+        self._copy.seek(0)
+        self._copy.truncate()
+
+    def close(self) -> None:
+        """It will not be sent again."""
+        self._copy.close()
+        super().close()
 
 
 class FilesInARow(BytesIO):

@@ -69,6 +69,15 @@ def die_at(point: int, diary: str, at_start: bool = False) -> None:
     Docket.__init__ = few  # type: ignore[method-assign]
 
 
+def die_at_submit() -> None:
+    """Let the process die when all that a request needs has come, and the request itself comes."""
+
+    async def submit(self: Docket, *words: Any, **more: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Docket.submit = submit  # type: ignore[method-assign]
+
+
 def mortal_transaction(death: Death, transaction: Any) -> Any:
     """A transaction with death before its commit and after it."""
 

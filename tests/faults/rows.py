@@ -352,6 +352,7 @@ DATA = {
         "the same submit twice",
         """faults/test_not_told: run_that_is_not_told wait_and_what_follows
         faults/test_data: same_submit_again_is_the_same_request
+        faults/test_killed_writing: server_that_dies_between_upload_and_submit_gets_both_again
         unit/test_sessions: same_key_twice_is_one_request""",
     ),
     "D8": row(

@@ -45,11 +45,16 @@ def texts() -> list[bytes]:
 
 def mortal(cluster: Cluster, point: int, at_start: bool = False) -> None:
     """Let the server's next life end at a write; 0: not."""
+    plant(cluster, f"die_at({point}, {str(cluster.folder / 'diary')!r}, {at_start})")
+
+
+def plant(cluster: Cluster, death: str) -> None:
+    """Let the server's next life end so."""
     words = cluster.server.words
     plain = words[2].rpartition("; from hagoop.")[2] if "dying_server" in words[2] else words[2]
     plain = plain if plain.startswith("from ") else f"from hagoop.{plain}"
-    planted = f"dying_server.die_at({point}, {str(cluster.folder / 'diary')!r}, {at_start})"
-    words[2] = f"import sys; sys.path.append({str(HERE)!r}); import dying_server; {planted}; {plain}"
+    planted = f"import dying_server; dying_server.{death}"
+    words[2] = f"import sys; sys.path.append({str(HERE)!r}); {planted}; {plain}"
 
 
 def live(cluster: Cluster) -> None:
@@ -118,6 +123,26 @@ def test_killed_at_each_write(cluster: Cluster, count: int, lives: int) -> None:
     assert sum(died.values()) >= min(lives, 100) - 2
     journal = read_journal(state_journal(cluster.state))
     assert [*wrong_commits(journal), *wrong_ends(journal)] == []
+
+
+@pytest.mark.parametrize("given", ["input", "-"])
+def test_server_that_dies_between_upload_and_submit_gets_both_again(
+    cluster: Cluster, given: str
+) -> None:
+    """D7: from the same client, which is told nothing; it is one request."""
+    text = b"".join(texts())
+    plant(cluster, "die_at_submit()")
+    cluster.start_server()
+    with ThreadPoolExecutor(1) as pool:
+        words = ("run", given, "--mapper", "sed s/v/w/", "--reducer", KEYS, "--quiet")
+        ran = pool.submit(cluster.request, *words, stdin=text)
+        until(lambda: not cluster.server.is_alive, what="the death of the server")
+        mortal(cluster, 0)
+        cluster.start_server()
+        cluster.add_worker()
+        assert ran.result().returncode == 0, ran.result().stderr
+    assert ran.result().stdout == oracle([text], "sed s/v/w/", KEYS)
+    assert len(cluster.ask("list")) == 1
 
 
 def facts(cluster: Cluster) -> object:
