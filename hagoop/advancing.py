@@ -28,6 +28,7 @@ async def advance(docket: Docket, request: RequestId) -> None:
         "phase": following.phase,
         "round": data.round,
         "cut": data.cut,
+        "thin": data.thin,
         "step": data.step,
         "wanted": data.wanted,
         "runs": wire.to_plain(following.reads),

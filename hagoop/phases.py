@@ -28,7 +28,8 @@ from hagoop.keys import Order
 from hagoop.leased_lines import files_of, lines_of
 from hagoop.merging import MERGE_RUNS, merge_groups
 from hagoop.ranges import Range
-from hagoop.runs import TRAILER_BYTES, RunIndex, footer_place, read_index
+from hagoop.run_indexes import RunIndexes
+from hagoop.runs import INDEX_ENTRIES, TRAILER_BYTES, RunIndex, footer_place, read_index
 from hagoop.slices import cut_slice
 from hagoop.step_inputs import StepInputs
 
@@ -37,6 +38,10 @@ LEAST_CELLS = 256
 NO_RUN = RunIndex((), 0)
 NOTHING: IInputs = MemoryInputs(())
 """In place of inputs that nobody reads any more."""
+WHOLE = INDEX_ENTRIES
+"""In place of a step: an index of one entry, for who reads runs from end to end."""
+MOVING = ("round", "cut", "thin", "wanted", "runs", "groups", "cells", "replaced", "printed")
+"""What changes from phase to phase of a step."""
 CUT_ROUNDS = 1 << 20
 """More than there are steps, or rounds of merges."""
 
@@ -73,6 +78,7 @@ class RequestData:
     :ivar round: how many rounds of merges have ended, in all steps.
     :ivar cut: tells apart what was cut in different ways, for positions of merges and of keys mean
         something only in the way that they were cut: more by one each time that runs were lost.
+    :ivar thin: how many entries of the indexes are one, because there are so many; a part of the cut.
     :ivar least_cut: of what is cut from now on; it is another after a start from a backup.
     :ivar wanted: the phase that the runs are merged for.
     :ivar step: the step that runs, from 0; ``program`` is its program.
@@ -90,6 +96,7 @@ class RequestData:
     round: int = 0
     cut: int = 0
     least_cut: int = 0
+    thin: int = 1
     wanted: Phase = Phase.REDUCE
     runs: list[Run] = field(factory=list)
     groups: list[Range] = field(factory=list)
@@ -101,7 +108,7 @@ class RequestData:
     borrowers: int = 0
     lender: "RequestData | None" = None
     _first_inputs: IInputs = field(init=False)
-    _indexes: dict[Place, RunIndex] = field(factory=dict)
+    _indexes: RunIndexes = field(factory=RunIndexes)
 
     def __attrs_post_init__(self) -> None:
         self.program, self._first_inputs = self.submission.program, self.inputs
@@ -141,21 +148,27 @@ class RequestData:
             return read_run_index(file, arrived.size)
 
     def know(self, place: Place, index: RunIndex) -> None:
-        """Remember the index of a kept run."""
-        self._indexes[place] = index
+        """Remember the index of a kept run, if there is room."""
+        self._indexes.keep(place, index)
 
     # From phase to phase
 
     def after(self, phase: Phase, outputs: Sequence[Output]) -> NextPhase | None:
         """What follows when a phase has ended with these outputs; None: the answer is whole.  Blocks.
 
-        Whatever may fail for a moment comes first, so that it can be asked again.
+        It can be asked again when what it needs to read could not be read.
         """
+        before = {name: getattr(self, name) for name in MOVING}
+        try:
+            return self._after(phase, outputs)
+        except BaseException:
+            for name, value in before.items():
+                setattr(self, name, value)
+            raise
+
+    def _after(self, phase: Phase, outputs: Sequence[Output]) -> NextPhase | None:
         if self.is_answer(phase):
             return None
-        if self.prints_runs(phase):
-            for each in outputs:
-                self._run(each)
         self.cut = max(self.cut, self.least_cut)
         if phase is Phase.MERGE:
             outputs = self._replace_merged(outputs)
@@ -172,9 +185,10 @@ class RequestData:
     def _replace_read(self, phase: Phase) -> None:
         """What a phase has read is not needed any more."""
         if phase is not Phase.MAP:
-            self.replaced += [each.output.place for each in self.runs if each.output.place]
+            read = [each.output.place for each in self.runs if each.output.place]
+            self.replaced = [*self.replaced, *read]
         elif self.printed is not None:
-            self.replaced += self.printed.parts
+            self.replaced = [*self.replaced, *self.printed.parts]
             self.printed = None
 
     def close_inputs(self) -> None:
@@ -189,7 +203,7 @@ class RequestData:
         """Another step's program runs from now on."""
         self.step, self.program = step, self.submission.step(step)
         # What still reads the old ones must not see them change.
-        self.wanted, self.runs, self._indexes = Phase.REDUCE, [], {}
+        self.wanted, self.runs, self._indexes = Phase.REDUCE, [], RunIndexes()
 
     def enter(self, step: int, outputs: Sequence[Output]) -> NextPhase:
         """A step after the first, which reads what the one before has printed."""
@@ -199,15 +213,15 @@ class RequestData:
         self.inputs = self.printed = StepInputs(f"answer of step {step}", parts, self.spool, digests)
         return NextPhase(Phase.MAP, step, None, tuple(outputs))
 
-    def proceed(self, runs: Sequence[Output]) -> NextPhase | None:
+    def proceed(self, runs: Sequence[Output], thin: int | None = None) -> NextPhase | None:
         """What follows from these runs: merging while there are too many, then what is wanted.  Blocks.
 
         The same runs give the same groups and cells, also after a restart.
+
+        :param thin: as it was when what follows began; None: it begins now.
         """
-        self.runs = [self._run(each) for each in runs if each.place is not None]
-        reads = tuple(each.output for each in self.runs)
-        sizes = [each.index.raw_bytes for each in self.runs]
-        self.groups = merge_groups(sizes, self.most_runs)
+        reads = tuple(each for each in runs if each.place is not None)
+        sizes = self._look_at(reads, thin)
         if self.groups:
             weights = [sum(sizes[group.start : group.end]) for group in self.groups]
             return NextPhase(Phase.MERGE, self.round_of(Phase.MERGE), _accumulate(weights), reads)
@@ -216,6 +230,18 @@ class RequestData:
         if not self.cells.bounds:
             return None
         return NextPhase(self.wanted, self.round_of(self.wanted), self.cells.weights, reads)
+
+    def _look_at(self, reads: Sequence[Output], thin: int | None) -> list[int]:
+        """Take these runs, so much of their indexes as there is room for; how large each is."""
+        looks = [(index.raw_bytes, index.memory_bytes) for index in map(self._index, reads)]
+        sizes = [size for size, _ in looks]
+        self.groups = merge_groups(sizes, self.most_runs)
+        self.thin = self._indexes.step_for(sum(each for _, each in looks)) if thin is None else thin
+        # Merges read runs from end to end.
+        step = WHOLE if self.groups else self.thin
+        self.runs = [Run(each, self._index(each).thinned(step)) for each in reads]
+        self._indexes.clear()
+        return sizes
 
     def _cut(self, cell_bytes: int) -> Cells:
         if self.program.reduce_whole and self.wanted is Phase.REDUCE:
@@ -228,14 +254,16 @@ class RequestData:
     def _order(self) -> Order:
         return self.program.order
 
-    def _run(self, output: Output) -> Run:
+    def _index(self, output: Output) -> RunIndex:
         place = output.place
         if place is None:
-            return Run(output, NO_RUN)
-        if place not in self._indexes:
+            return NO_RUN
+
+        def read() -> RunIndex:
             with self.spool.open(place) as file, told_damaged(place):
-                self._indexes[place] = read_run_index(file, place.size)
-        return Run(output, self._indexes[place])
+                return read_run_index(file, place.size)
+
+        return self._indexes.get(place, read)
 
     def _replace_merged(self, outputs: Sequence[Output]) -> list[Output]:
         merged = {each.start: each for each in outputs}
@@ -245,7 +273,8 @@ class RequestData:
         for number, group in enumerate(self.groups):
             kept += [*known[at : group.start], merged[number]]
             at = group.end
-            self.replaced += [each.place for each in known[group.start : group.end] if each.place]
+            merged_away = [each.place for each in known[group.start : group.end] if each.place]
+            self.replaced = [*self.replaced, *merged_away]
         return kept + known[at:]
 
     def drop_replaced(self) -> None:

@@ -238,7 +238,8 @@ def _restore_later(docket: Docket, data: RequestData, story: Story) -> None:
     if story.phase is None:
         return
     data.wanted = Phase(story.phase["wanted"])
-    following = data.proceed(story.reads)
+    # There were times when nothing was thinned.
+    following = data.proceed(story.reads, story.phase.get("thin", 1))
     if following is None:
         log.error("request {request} has a phase without work", request=story.request)
         return

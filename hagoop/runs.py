@@ -33,6 +33,9 @@ INDEX_ENTRIES = 60_000
 FOOTER_BYTES = 64 * 1024 * 1024
 """The most bytes of a footer, packed and unpacked."""
 
+ENTRY_MEMORY_BYTES = 200
+"""What an entry takes in memory, without its bound."""
+
 _ENTRY = Struct("<QQHB")
 _TRAILER = Struct("<QII8s")
 _MAGIC = b"HAGOOP2\n"
@@ -92,6 +95,23 @@ class RunIndex:
     def raw_bytes(self) -> int:
         """The bytes of all its lines."""
         return sum(each.raw_bytes for each in self.entries)
+
+    @property
+    def memory_bytes(self) -> int:
+        """How much memory it takes, roughly."""
+        return sum(ENTRY_MEMORY_BYTES + len(each.bound) for each in self.entries)
+
+    def thinned(self, step: int) -> "RunIndex":
+        """The same with so many entries as one: it takes less memory, and what it cuts is coarser."""
+        if step == 1 or len(self.entries) < 2:
+            return self
+        groups = [self.entries[at : at + step] for at in range(0, len(self.entries), step)]
+        merged = [
+            Entry(first.bound, first.offset, sum(each.raw_bytes for each in group), first.strict)
+            for group in groups
+            for first in group[:1]
+        ]
+        return RunIndex(tuple(merged), self.data_end)
 
     def span(self, low: bytes, high: bytes | None) -> Span:
         """The smallest known part of the file with every key from ``low`` to before ``high``."""

@@ -241,6 +241,24 @@ def test_server_that_crashes_in_a_later_step_goes_on_there(steps, phase):
     world.run()
 
 
+@pytest.mark.parametrize("memory", [100, 3000])
+@pytest.mark.parametrize("crashes", [0, 2])
+def test_indexes_for_which_there_is_no_memory_are_read_again_and_thinned(monkeypatch, memory, crashes):
+    """By a server that crashes too: its next life cuts at the same keys."""
+    monkeypatch.setattr("hagoop.run_indexes.MOST_BYTES", memory)
+    text = b"".join(b"%d a\tb %d\n" % (number % 97, number) for number in range(300))
+    world = World(
+        Scenario((Task((("a", text),), THREE),), (), seed=1, steady=True, crashes=crashes, most_runs=4)
+    )
+    step_until(world, lambda: begun(world, 1, "reduce"))
+    thin = world.server.docket.data["r1"].thin
+    world.crash()
+    monkeypatch.setattr("hagoop.run_indexes.MOST_BYTES", 10 * memory)
+    assert world.server.docket.data["r1"].thin == thin
+    assert (thin > 1) == (memory == 100)
+    world.run()
+
+
 def test_what_a_step_has_read_is_dropped_when_the_next_phase_begins():
     """The spool holds what is still to be read, and no more."""
     world = World(Scenario((Task((("a", LETTERS),), THREE),), (), seed=1, steady=True))

@@ -251,6 +251,21 @@ def test_slice_holds_just_the_keys_asked_for(
     assert unpacked(cut_slice(BytesIO(run), index_of(run), low, high)) == wanted(lines, low, high)
 
 
+@given(st.lists(sorted_lines, min_size=1, max_size=3), st.integers(1, 20))
+def test_thinned_indexes_cut_all_lines(runs: list[list[bytes]], step: int) -> None:
+    """However coarse, each line is in the one cell to which its key belongs."""
+    made = [write(lines) for lines in runs]
+    indexes = [index_of(each).thinned(step) for each in made]
+    assert [each.raw_bytes for each in indexes] == [len(b"".join(lines)) for lines in runs]
+    counts = [-(-len(index_of(each).entries) // step) for each in made]
+    assert [len(each.entries) for each in indexes] == counts
+    edges = [*cut_cells(indexes, 1).bounds, None]
+    for lines, run, index in zip(runs, made, indexes, strict=True):
+        for low, high in pairwise(edges):
+            assert low is not None
+            assert unpacked(cut_slice(BytesIO(run), index, low, high)) == wanted(lines, low, high)
+
+
 @given(sorted_lines, bounds, highs)
 def test_parts_that_need_no_trim_hold_only_keys_asked_for(
     lines: list[bytes], low: bytes, high: bytes | None
