@@ -206,7 +206,7 @@ def send_requests(events, requests: int, chance: Random) -> None:
     grown = blocks() - halfway
     assert serious(events) == []
     assert grown < MOST_GROWTH * requests / 2
-    assert (door.arrived, door.spool.used_bytes, door.site.channels) == ([], 0, set())
+    assert (door.arrived, door.spool.used_bytes, door.site.channels) == ([], 0, {})
     assert lines_about_strangers(events) <= 2 * requests / 100
     assert door.ask("PUT", "uploads/u7", word, body=b"mine\n").code == 200
 
