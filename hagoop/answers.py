@@ -12,6 +12,8 @@ from hagoop.jobs import Output, Place
 from hagoop.ranges import Range
 from hagoop.sound import check_sound
 
+PARTS_AT_ONCE, BYTES_AT_ONCE = 500, 1 << 24
+"""What a thread reads before others have their turn."""
 CHUNK_BYTES = 1 << 20
 InThread = Callable[..., "Deferred[None]"]
 """Calls a function with its arguments in a thread."""
@@ -81,15 +83,21 @@ class Answer:
         :raises Damaged: a part is not what a worker has sent any more.
         """
         while self._digested < len(self.parts):
-            await self.in_thread(self._digest_part, self._digested)
+            await self.in_thread(self._digest_some)
         return self._digest.hexdigest()
 
-    def _digest_part(self, number: int) -> None:
-        # What fails for a moment is read again from its beginning.
-        digest = self._digest.copy()
-        with self.spool.open(self.parts[number]) as file:
-            check_sound(file, self.parts[number], self.digests[number], digest.update)
-        self._digest, self._digested = digest, number + 1
+    def _digest_some(self) -> None:
+        """Many small parts, or a large one."""
+        taken = 0
+        for number in range(self._digested, min(len(self.parts), self._digested + PARTS_AT_ONCE)):
+            # What fails for a moment is read again from its beginning.
+            digest = self._digest.copy()
+            with self.spool.open(self.parts[number]) as file:
+                check_sound(file, self.parts[number], self.digests[number], digest.update)
+            self._digest, self._digested = digest, number + 1
+            taken += self.parts[number].size
+            if taken >= BYTES_AT_ONCE:
+                return
 
     def check_part(self, number: int, file: BinaryIO) -> None:
         """Read a part through, and see that it is as it was.  Blocks.

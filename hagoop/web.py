@@ -308,9 +308,10 @@ class Answers(_Leaf):
             await answer.changed()
         number, skip = answer.find(offset)
         while not pump.gone:
-            if number < len(answer.parts):
-                await pump.send(self._part(answer, number, skip))
-                number, skip = number + 1, 0
+            end = len(answer.parts)
+            if number < end:
+                await pump.send(self._parts(answer, number, end, skip))
+                number, skip = end, 0
             elif answer.closed:
                 break
             else:
@@ -320,12 +321,14 @@ class Answers(_Leaf):
         else:
             pump.finish()
 
-    def _part(self, answer: Answer, number: int, skip: int) -> Iterator[bytes]:
-        with self.source.answer_part(answer, number) as file:
-            # Who reads from a pipe cannot give back what was wrong.
-            answer.check_part(number, file)
-            file.seek(skip)
-            yield from read_chunks(file)
+    def _parts(self, answer: Answer, number: int, end: int, skip: int) -> Iterator[bytes]:
+        for each in range(number, end):
+            with self.source.answer_part(answer, each) as file:
+                # Who reads from a pipe cannot give back what was wrong.
+                answer.check_part(each, file)
+                file.seek(skip)
+                yield from read_chunks(file)
+            skip = 0
 
 
 class _Root(_Plain):
