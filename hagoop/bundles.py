@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from attrs import define, field, frozen
 
 from hagoop.arriving import window
+from hagoop.disk import patiently
 from hagoop.source_files import SourceFile, damaged, opened
 
 CHUNK_BYTES = 1 << 20
@@ -57,7 +58,7 @@ class BundleCheck:
     def take_whole(self, file: SourceFile) -> None:
         """All of its bytes, for who reads it in another way."""
         if self._now is not None:
-            with window(opened(file), file.base, file.size) as source:
+            with window(patiently(lambda: opened(file)), file.base, file.size) as source:
                 while chunk := source.read(CHUNK_BYTES):
                     self.take(chunk)
 

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from hagoop.bundles import Bundle, BundleCheck
 from hagoop.checked import BLOCK_BYTES
+from hagoop.disk import patiently
 from hagoop.source_files import SourceFile, changed, check, opened
 from hagoop.texts import TextFile
 from hagoop.unpacking import packing_of, unpacked
@@ -93,7 +94,7 @@ def _count_packed(number: int, file: SourceFile, texts: TextFile) -> Iterator[Bl
 
 def _count_file(number: int, file: SourceFile, bundle: BundleCheck) -> Iterator[Block]:
     kept = file.mtime_ns is None
-    with opened(file) as source:
+    with patiently(lambda: opened(file)) as source:
         if not file.size:
             bundle.end(file)
             yield Block(number, 0, 0, 0)

@@ -5,13 +5,16 @@ import fcntl
 import os
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
 
 from attrs import define
 
 from hagoop.errors import Damaged, SpoolFull, StateError, TransferFailed
 
+T = TypeVar("T")
 PASSING = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN)
 PATIENT_SECONDS, PAUSE_SECONDS = 10.0, 0.05
 
@@ -99,7 +102,7 @@ def _take(descriptor: int, folder: Path) -> None:
 def sync_folder(folder: Path) -> None:
     """Put a folder's names on disk; one that is gone has none.  Blocks, in the journal's thread."""
     try:
-        descriptor = _open_patiently(folder)
+        descriptor = patiently(lambda: os.open(folder, os.O_RDONLY | os.O_DIRECTORY))
     except FileNotFoundError:
         return
     try:
@@ -108,14 +111,14 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _open_patiently(folder: Path) -> int:
-    """Open a folder; for want of descriptors nothing has failed yet that could not be tried again."""
+def patiently(act: Callable[[], T]) -> T:
+    """Try again for a while where descriptors are lacking: nothing has failed yet.  Blocks."""
     until = time.monotonic() + PATIENT_SECONDS
     while True:
         try:
-            return os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError as problem:
-            if not is_passing(problem) or time.monotonic() > until:
+            return act()
+        except (OSError, TransferFailed) as problem:
+            if not is_shortage(problem) or time.monotonic() > until:
                 raise
         # Nobody tells when others have closed theirs.
         time.sleep(PAUSE_SECONDS)

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import IO, BinaryIO, cast
 
 from hagoop.arriving import window
+from hagoop.disk import patiently
 from hagoop.errors import NoSuchInput
 from hagoop.source_files import SourceFile, check, opened, stat_of, unreadable
 from hagoop.verdicts import in_units
@@ -56,7 +57,7 @@ def unpacked(file: SourceFile, block_bytes: int) -> Generator[tuple[bytes, int]]
     :param block_bytes: size of each block but the last.
     :raises NoSuchInput: the file is damaged, has changed, or holds more than an honest one would.
     """
-    with window(opened(file), file.base, file.size) as packed:
+    with window(patiently(lambda: opened(file)), file.base, file.size) as packed:
         yield from _blocks(file, packed, block_bytes)
     check(file, stat_of(file))
 

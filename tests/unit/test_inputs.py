@@ -1,5 +1,6 @@
 """What inputs promise: lines in order, cut anywhere, for files, bundles and memory alike."""
 
+import errno
 import io
 import os
 import stat
@@ -394,3 +395,18 @@ def test_many_small_files(tmp_path):
     assert inputs.lines == 2000
     assert len(inputs.pieces(0, 2000)) == 2000
     assert read(inputs, inputs.pieces(1234, 1236)) == b"line 1234\nline 1235\n"
+
+
+def test_lines_are_counted_once_there_are_descriptors_again(tmp_path, monkeypatch):
+    """For want of them nothing is wrong with the files."""
+    inputs = FileInputs(files_in_place(write(tmp_path, [("a", b"1\n2\n"), ("b", b"3\n")])))
+    lacking, system_open = [OSError(errno.EMFILE, "too many open files")] * 2, os.open
+
+    def open_at_last(*arguments):
+        if lacking:
+            raise lacking.pop()
+        return system_open(*arguments)
+
+    monkeypatch.setattr(os, "open", open_at_last)
+    assert sum(each.lines or 0 for each in count_blocks(inputs.files)) == 3
+    assert lacking == []
