@@ -10,13 +10,14 @@ from zope.interface import implementer
 
 from hagoop.interfaces import IWorkerReactor
 from hagoop.jobs import Assignment
+from hagoop.way import Way
 
 FIRST_RETRY_SECONDS = 0.5
 MOST_RETRY_SECONDS = 30.0
 RETRY_FACTOR = 1.5
 MOST_TRIES_COUNTED = 50
 ROUND_TRIP_SECONDS = 0.05
-"""How long before the end of an assignment the next is asked for."""
+"""How long before the end of an assignment the next is asked for, where the way is short."""
 
 
 @implementer(IStreamClientEndpoint)
@@ -54,17 +55,22 @@ def retry_seconds(failures: int, chance: Callable[[], float] = random) -> float:
 
 @define(eq=False)
 class AskAhead:
-    """Asks for a slot's next assignment shortly before the present one ends, or then."""
+    """Asks for a slot's next assignment shortly before the present one ends, or then.
+
+    :ivar way: what is known of the way that ask and answer take.
+    """
 
     reactor: IWorkerReactor
     asking: "Callable[[], Deferred[Assignment]]"
+    way: Way
     _asked: "Deferred[Assignment] | None" = None
     _call: IDelayedCall | None = None
 
     def ask_in(self, seconds: float) -> None:
         """The last job has begun and should take so long."""
         if self._asked is None:
-            self._call = self.reactor.callLater(max(0.0, seconds - ROUND_TRIP_SECONDS), self.ask)
+            before = max(ROUND_TRIP_SECONDS, self.way.seconds)
+            self._call = self.reactor.callLater(max(0.0, seconds - before), self.ask)
 
     def ask(self) -> "Deferred[Assignment]":
         """Ask, once."""

@@ -101,6 +101,7 @@ class Join(Command):
     ``process`` is drawn anew by each process, so that a worker that comes back is told from a clone.
     ``secret_id`` and ``secret`` open the door of a server beyond this machine; the answer's ``token`` is
     the secret with which a worker comes back.  ``insecure``: the server is open to anybody.
+    ``way``: seconds that a round trip took a worker last, if it knows.
     """
 
     arguments: ClassVar = [
@@ -115,6 +116,7 @@ class Join(Command):
         (b"secret_id", amp.Unicode(optional=True)),
         (b"secret", amp.Unicode(optional=True)),
         (b"knows", Value(tuple[jobs.RequestId, ...], optional=True)),
+        (b"way", amp.Float(optional=True)),
     ]
     response: ClassVar = [
         (b"identity", amp.Unicode()),
@@ -127,16 +129,22 @@ class Join(Command):
 
 
 class Ask(Command):
-    """Worker: this slot wants an assignment; answered when there is one."""
+    """Worker: this slot wants an assignment; answered when there is one.  ``way``: as in ``Beat``."""
 
-    arguments: ClassVar = [(b"slot", amp.Integer())]
+    arguments: ClassVar = [(b"slot", amp.Integer()), (b"way", amp.Float(optional=True))]
     response: ClassVar = [(b"assignment", Value(jobs.Assignment))]
 
 
 class Beat(Command):
-    """Worker: the jobs in hand and how far they are."""
+    """Worker: the jobs in hand and how far they are.
 
-    arguments: ClassVar = [(b"seen", Value(tuple[jobs.Seen, ...]))]
+    ``way`` is how many seconds a round trip takes, by the answers to its Beats.
+    """
+
+    arguments: ClassVar = [
+        (b"seen", Value(tuple[jobs.Seen, ...])),
+        (b"way", amp.Float(optional=True)),
+    ]
     response: ClassVar = [(b"beat_seconds", amp.Float())]
 
 

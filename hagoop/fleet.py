@@ -140,7 +140,7 @@ class Fleet:
 
     def is_quiet(self, session: Session, now: float) -> bool:
         """Whether what it would be given might wait for its end: it may be gone without a word."""
-        return now - session.heard > policy.quiet_seconds(len(self.sessions))
+        return now - session.heard > policy.quiet_seconds(len(self.sessions)) + session.way
 
     def at_hand(self, now: float) -> Iterator[WorkerId]:
         """The identities of sessions that may be expected to take work, soon or when theirs is done."""
@@ -160,6 +160,7 @@ class Fleet:
             request.pace(session.worker, phase),
             self.hoped_speed(session, request, phase),
             now - session.since,
+            session.way,
         )
 
     def speed(self, session: Session, request: Request, phase: Phase) -> float:

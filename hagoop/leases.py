@@ -92,6 +92,7 @@ class Session:
     """A connected worker.
 
     :ivar heard: when its last Beat or Ask came; it says one every few seconds even when it is idle.
+    :ivar way: seconds of a round trip to it: what it was given it has, and says so, that much later.
     :ivar leaves_at: until when it works on, as it gave notice; ``why`` it leaves or rests, for people.
     """
 
@@ -103,6 +104,7 @@ class Session:
     since: float
     leases: set[AssignmentId] = field(factory=set)
     heard: float = field(init=False)
+    way: float = 0.0
     stalled: bool = False
     leaving: bool = False
     leaves_at: float = inf
@@ -169,7 +171,8 @@ class Lease:
         seen = self.seen_rate
         if seen is not None:
             return seen
-        return policy.slowed(usual, now - self.moved - 2 * start_seconds, workers)
+        still = now - self.moved - 2 * start_seconds - policy.late_seconds(self.session.way)
+        return policy.slowed(usual, still, workers)
 
     @property
     def seen_rate(self) -> float | None:
@@ -189,8 +192,8 @@ class Lease:
         return max(0, whole - self.marks[-1][1])
 
     def silent_seconds(self, now: float) -> float:
-        """How long nothing has been heard of its holder."""
-        return now - max(self.leased, self.beat, self.session.heard)
+        """How long nothing has been heard of its holder, though its way is not so long."""
+        return max(0.0, now - max(self.leased, self.beat, self.session.heard) - self.session.way)
 
     @property
     def is_alone(self) -> bool:

@@ -50,6 +50,13 @@ MOST_COPIES = 6
 """How many in all."""
 ANSWER_SECONDS = 2.0
 """How long a holder that was asked for its end is expected to answer."""
+LATE_WAYS = 4.0
+"""Round trips until the first line of a lease can be seen to be taken: for itself, for a connection, for
+what its program needs, for its lines."""
+BEGIN_WAYS = 1.5
+"""Round trips until one who waits has the lines of a lease."""
+DELIVER_WAYS = 1.5
+"""Round trips from the end of the last job to its commit: for what it printed, for the commit."""
 MISSES_TO_CLOSE = 3
 LOST_SECONDS = 1e6
 """How long a job is expected to take whose holder will sooner be lost."""
@@ -68,17 +75,24 @@ class Asking:
     """What a choice needs to know of the worker that asks.
 
     :ivar speed: weight a second that it is believed to do here.
+    :ivar way: seconds of a round trip to it.
     """
 
     record: Record
     pace: Pace
     speed: float
     session_seconds: float
+    way: float = 0.0
 
     @property
     def known_start_seconds(self) -> float:
         """What starting the program takes; 0 while nothing is known of it."""
         return 0.0 if self.pace.speed is None else self.pace.start_seconds
+
+    @property
+    def overhead(self) -> float:
+        """What a job costs besides its program; a round trip at least, before that is known."""
+        return self.pace.overhead if self.pace.speed is not None else max(self.pace.overhead, self.way)
 
 
 @frozen
@@ -121,7 +135,7 @@ def least_commit_seconds(asking: Asking, supply: Supply) -> float:
 
 
 def _cost(asking: Asking) -> float:
-    return asking.pace.overhead + asking.pace.start_seconds
+    return asking.overhead + asking.pace.start_seconds
 
 
 def lease_seconds(asking: Asking, supply: Supply) -> float:
@@ -132,7 +146,7 @@ def lease_seconds(asking: Asking, supply: Supply) -> float:
     seconds = min(LEASE_SECONDS, supply.drain_seconds)
     if asking.pace.speed is None or asking.session_seconds < FIRST_LEASE_SECONDS:
         seconds = min(seconds, FIRST_LEASE_SECONDS)
-    least = max(4 * asking.pace.overhead, asking.pace.start_seconds / 2)
+    least = max(4 * asking.overhead, asking.pace.start_seconds / 2)
     return max(seconds, least, supply.workers / MESSAGES_PER_SECOND)
 
 
@@ -207,6 +221,21 @@ def deadline_seconds(
     return max(MIN_DEADLINE_SECONDS, least, JOB_SLACK * expected) * 2.0 ** min(misses, 5)
 
 
+def late_seconds(way: float) -> float:
+    """How much later a holder with a long way may show that it comes any further."""
+    return LATE_WAYS * way
+
+
+def help_seconds(start_seconds: float, way: float) -> float:
+    """How long it takes, besides computing, until what is given to an idle worker is committed."""
+    return start_seconds + (BEGIN_WAYS + DELIVER_WAYS) * way
+
+
+def answer_seconds(way: float) -> float:
+    """How long an answer to a ``TakeBack`` may take."""
+    return ANSWER_SECONDS + way
+
+
 class Ending(Protocol):
     """A part of the work as the tail sees it.
 
@@ -225,7 +254,8 @@ class Sight:
 
     :ivar uncommitted: weight that is not committed; ``untaken``: that its programs have not taken.
     :ivar speed: weight a second that is usual for its holder; ``rate``: that it does at present.
-    :ivar silent_seconds: since a word of its holder; ``still_seconds``: since it came any further.
+    :ivar silent_seconds: since a word was due; ``still_seconds``: since it came any further.
+    :ivar way: seconds of a round trip to its holder.
     """
 
     uncommitted: float
@@ -234,21 +264,25 @@ class Sight:
     rate: float
     silent_seconds: float
     still_seconds: float
+    way: float = 0.0
 
 
 def predict_seconds_left(seen: Sight, workers: int) -> float:
-    """When a lease will end.
+    """When a lease will end: when all of it is done, and has come here.
 
     Of one that answers from what it has taken; of one that has been silent from what is *committed*:
     progress seen is not progress safe; and it is expected to be as slow as it was silent.  All taken
     and nothing committed: as long again as it has lasted.
     """
-    beat = beat_seconds(workers)
+    beat, coming = beat_seconds(workers), DELIVER_WAYS * seen.way
     if is_silent(seen.silent_seconds, workers):
         slowed = seen.speed * beat / (seen.silent_seconds + beat)
-        return seen.silent_seconds + seen.uncommitted / slowed
+        return coming + seen.silent_seconds + seen.uncommitted / slowed
     left = seen.untaken / seen.rate - min(seen.still_seconds, beat)
-    return left if left > 0 else max(seen.still_seconds - 2 * beat, MIN_GAIN_SECONDS)
+    if left <= 0:
+        overdue = seen.still_seconds - late_seconds(seen.way) - 2 * beat
+        left = max(overdue, MIN_GAIN_SECONDS)
+    return coming + left
 
 
 def least_gain(idle_start: float) -> float:

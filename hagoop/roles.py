@@ -42,6 +42,7 @@ from hagoop.links import Link
 from hagoop.partials import Partials
 from hagoop.requests import Request
 from hagoop.scheduler import Leased, Scheduler
+from hagoop.way import believed
 
 log = Logger()
 T = TypeVar("T")
@@ -169,6 +170,11 @@ class WorkerRole:
         for each in seen:
             if each.id in self.session.leases and each.id in self._words:
                 self.desk.grants.renew(self._words[each.id])
+
+    def says_way(self, way: float | None) -> None:
+        """How long its way is, as it says, if it does."""
+        if way is not None:
+            self.session.way = believed(way)
 
     def grant(self, assignment: Assignment) -> Assignment:
         """The assignment with what opens its bytes."""

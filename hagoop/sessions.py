@@ -163,6 +163,7 @@ class ServerLink(Link):
         secret_id: str | None,
         secret: str | None,
         knows: tuple[RequestId, ...] | None,
+        way: float | None,
     ) -> Any:
         """Take on a role, if the door opens."""
         self._check_join(version, role)
@@ -173,6 +174,7 @@ class ServerLink(Link):
             return self._refuse(claim, str(refused))
         if claim.role is Role.WORKER:
             joined = self._join_worker(admission, process, name, slots, held)
+            self._worker.says_way(way)
             self._worker.still_knows(knows or ())
             return joined
         self._role = ClientRole(self._desk, admission.owner, self.peer)
@@ -244,13 +246,15 @@ class ServerLink(Link):
         return policy.beat_seconds(len(self._desk.scheduler.workers))
 
     @commands.Ask.responder
-    def ask(self, slot: int) -> Any:
+    def ask(self, slot: int, way: float | None) -> Any:
         """``Ask``."""
+        self._worker.says_way(way)
         return _later(self._worker.ask(), lambda assignment: {"assignment": assignment})
 
     @commands.Beat.responder
-    def beat(self, seen: tuple[Seen, ...]) -> dict[str, object]:
+    def beat(self, seen: tuple[Seen, ...], way: float | None) -> dict[str, object]:
         """``Beat``."""
+        self._worker.says_way(way)
         self._worker.beat(seen)
         return {"beat_seconds": self._beat_seconds()}
 

@@ -53,6 +53,7 @@ class Tail:
         limit = policy.deadline_seconds(
             lease.job_weight, speed, pace, misses, len(self.fleet.sessions)
         )
+        limit += policy.late_seconds(lease.session.way)
         if self.now - lease.moved <= limit:
             return self._look_again(lease, limit)
         return self._missed(lease, mute=mute)
@@ -81,7 +82,8 @@ class Tail:
         What it gives up needs no copy: two who both go on with the same lines would make each other's
         jobs void.
         """
-        asked = lease.asked_back and self.now - lease.asked_at < policy.ANSWER_SECONDS
+        wait = policy.answer_seconds(lease.session.way)
+        asked = lease.asked_back and self.now - lease.asked_at < wait
         return asked and not self._is_silent(lease)
 
     def _is_silent(self, lease: Lease) -> bool:
@@ -131,6 +133,7 @@ class Tail:
     def _helper(self, session: Session, request: Request, progress: Progress) -> Helper:
         speed = self.fleet.usual_speed(session, request, progress.phase)
         start = self.fleet.start_seconds(session, request, progress.phase)
+        start = policy.help_seconds(start, session.way)
         proven = self.fleet.is_proven(session, request, progress.phase)
         return Helper(session.id, session.worker, speed, start, proven)
 
@@ -216,5 +219,6 @@ class Tail:
             self._rate(lease, speed),
             lease.silent_seconds(self.now),
             self.now - lease.moved,
+            lease.session.way,
         )
         return policy.predict_seconds_left(seen, len(self.fleet.sessions))

@@ -39,7 +39,17 @@ from hagoop.door.kept import KeptLine
 from hagoop.errors import BLAMED_KINDS, HaGoopError, NotAdmitted, WorkerLost
 from hagoop.experience import JobSizer
 from hagoop.interfaces import IWorkerReactor
-from hagoop.jobs import Assignment, AssignmentId, Failure, Finished, Kept, Phase, RequestId, Stop
+from hagoop.jobs import (
+    Assignment,
+    AssignmentId,
+    Failure,
+    Finished,
+    Kept,
+    Phase,
+    RequestId,
+    Seen,
+    Stop,
+)
 from hagoop.links import Link
 from hagoop.options import WorkerConfig
 from hagoop.outlook import HERE, Outlook
@@ -48,6 +58,7 @@ from hagoop.remembered import Remembered
 from hagoop.resting import Presence
 from hagoop.signals import Signals
 from hagoop.transfer import Transfer
+from hagoop.way import Way
 from hagoop.workbench import Share, Workbench
 
 log = Logger()
@@ -116,6 +127,7 @@ class Worker:
     transfer: Transfer = field(init=False)
     kept_line: KeptLine = field(init=False)
     link: WorkerLink | None = None
+    way: Way = field(factory=Way)
     works: dict[AssignmentId, Work] = field(factory=dict)
     _unbegun: dict[AssignmentId, int] = field(factory=dict)
     _sizers: dict[tuple[RequestId, Phase, int], JobSizer] = field(factory=dict)
@@ -159,7 +171,7 @@ class Worker:
 
         :raises PeerError: the server will not have us.
         """
-        held = list(self.works.values())
+        held, began = list(self.works.values()), self.reactor.seconds()
         line = self.kept_line.best(link.line)
         answer = await link.call(
             commands.Join,
@@ -171,9 +183,11 @@ class Worker:
             slots=self.config.slots,
             held=tuple(each.held for each in held),
             knows=tuple(self._programs),
+            way=self.way.seconds,
             secret_id=line.id if line else "",
             secret=line.secret if line else "",
         )
+        self.way.joined(self.reactor.seconds() - began)
         self._keep_identity(answer["identity"])
         self.kept_line.keep(line, answer["token"])
         self._connect_bytes(link, answer["web_port"])
@@ -273,7 +287,13 @@ class Worker:
         self._quiet = 0.0 if seen else self._quiet + (interval or 0.0)
         if self.link is not None and (seen or self._quiet >= policy.IDLE_BEAT_SECONDS):
             self._quiet = 0.0
-            self.link.tell(commands.Beat, seen=seen)
+            beating = Deferred.fromCoroutine(self._say_beat(self.link, seen))
+            beating.addErrback(lambda reason: log.debug("Beat: {reason}", reason=reason))
+
+    async def _say_beat(self, link: WorkerLink, seen: tuple[Seen, ...]) -> None:
+        began = self.reactor.seconds()
+        await link.call(commands.Beat, seen=seen, way=self.way.seconds)
+        self.way.answered(self.reactor.seconds() - began)
 
     # Slots
 
@@ -301,7 +321,7 @@ class Worker:
                 asked = self._ask_for(number)
                 continue
             work = self._begin(evolve(assignment, end=end))
-            ahead = AskAhead(self.reactor, lambda: self._ask_for(number))
+            ahead = AskAhead(self.reactor, lambda: self._ask_for(number), self.way)
             work.last_begun.addCallback(ahead.ask_in)
             await work.run()
             # The last jobs of one assignment are delivered while the next one runs, but only of one.
@@ -328,7 +348,7 @@ class Worker:
             if link is None:
                 continue
             try:
-                answer = await link.call(commands.Ask, slot=number)
+                answer = await link.call(commands.Ask, slot=number, way=self.way.seconds)
             except HaGoopError as error:
                 log.debug("slot {number}: {error}", number=number, error=error)
                 await self._pause(AFTER_FAILURE_SECONDS)

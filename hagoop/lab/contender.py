@@ -91,6 +91,9 @@ class INetwork(Interface):
     def now() -> float:
         """Virtual seconds."""
 
+    def way(session: int) -> float:
+        """Seconds of a round trip to it, as it has measured."""
+
     def grant(session: int, grant: Grant, *, copy: bool = False) -> None:
         """Give it work that it has asked for; ``copy``: that another has too."""
 

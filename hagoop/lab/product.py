@@ -19,6 +19,7 @@ from hagoop.jobs import (
 from hagoop.lab.contender import Grant, IContender, INetwork, Job, Sight
 from hagoop.leases import Cancel, Close, Decision, PhaseEnded, Session, TakeBack
 from hagoop.ledger import Ledger
+from hagoop.way import believed
 
 REQUEST = RequestId("r1")
 
@@ -54,6 +55,7 @@ class Product:
         if live is not None:
             self.network.close(live.id)
         made = Session(SessionId(session), WorkerId(identity), "", identity, 1, now)
+        made.way = believed(self.network.way(session))
         self.ledger.worker_joined(made, now)
 
     def asked(self, session: int) -> None:

@@ -126,6 +126,10 @@ class World:
         """Virtual seconds."""
         return self.clock.now
 
+    def way(self, session: int) -> float:
+        """Seconds of a round trip."""
+        return self._by_session[session].life.round_trip
+
     def grant(self, session: int, grant: Grant, *, copy: bool = False) -> None:
         """Give work."""
         self.tally.leases += 1

@@ -165,7 +165,7 @@ NETWORK = {
     "N5": row("a link of 56 kbit/s", "faults/test_proxied: slow_link_loses_nobody"),
     "N6": row(
         "delay, jitter, a byte at a time, boxes run together",
-        """faults/test_proxied: weather_changes_no_answer
+        """faults/test_proxied: weather_changes_no_answer long_way_is_allowed_for
         two_seconds_on_the_way_change_no_answer""",
     ),
     "N7": row(

@@ -11,6 +11,7 @@ from proxy import DOWN, UP, Link, Weather
 pytestmark = pytest.mark.slow
 
 
+JOINED = " joined as "
 WEATHERS = {
     "late": Weather(delay=0.05, jitter=0.05),
     "a byte at a time": Weather(piece=1),
@@ -30,11 +31,31 @@ def test_weather_changes_no_answer(
     assert proxied.server.said(DEPARTED) == departed
 
 
+@pytest.mark.parametrize(
+    "weather",
+    [Weather(delay=0.5), pytest.param(Weather(delay=2.0, jitter=1.0), marks=pytest.mark.full)],
+    ids=["half a second", "two seconds"],
+)
+def test_long_way_is_allowed_for(proxied: Cluster, links: list[Link], weather: Weather) -> None:
+    """In each direction: nobody is late by it; no session ends, and hardly a line is run twice."""
+    joined, closed = proxied.server.said(JOINED), proxied.server.said("closing session")
+    for each in links:
+        each.weather = weather
+        each.reset()
+    until(lambda: proxied.server.said(JOINED) >= joined + len(links), what="their return")
+    departed = proxied.server.said(DEPARTED)
+    made = Ledger(proxied, 8, 0.005).begin()
+    made.end(300)
+    assert proxied.server.said(DEPARTED) == departed
+    assert proxied.server.said("closing session") == closed
+    assert sum(made.mapped.values()) < 1.5 * made.lines
+
+
 @pytest.mark.full
 def test_two_seconds_on_the_way_change_no_answer(
     proxied: Cluster, links: list[Link], mine: Link
 ) -> None:
-    """In each direction, and up to one more: slow, for deadlines pass meanwhile, and right."""
+    """In each direction, and up to one more, to clients too."""
     for each in (*links, mine):
         each.weather = Weather(delay=2.0, jitter=1.0)
     Ledger(proxied, 8, 0.005, options=through(proxied, mine)).begin().end(300)

@@ -14,7 +14,7 @@ USUAL = "hostile", Drawing(seed=3, workers=25, seconds=8)
 VARIED = "home-volunteers", Drawing(seed=1, workers=20, seconds=10)
 OTHERS: Mapping[str, tuple[str, Drawing]] = {
     "cut-short": VARIED,
-    "earned-time": VARIED,
+    "earned-time": ("home-volunteers", Drawing(seed=7, workers=20, seconds=20)),
     "last-jobs": VARIED,
     "miss-counts": ("hostile", Drawing(seed=5, workers=25, seconds=8)),
     "promises": ("half-die", Drawing(seed=1, workers=20, seconds=20)),

@@ -11,7 +11,7 @@ import hagoop
 FOLDER = Path(hagoop.__file__).parent
 
 PURE = """
-    enough errors outlook
+    enough errors outlook way
     hours idleness
     ranges wire frames keys door.join_string door.book
     runs merging

@@ -185,6 +185,13 @@ def test_who_is_overdue_is_expected_to_take_as_long_again() -> None:
     assert left(untaken=0, still_seconds=30.0) == 29.5
 
 
+def test_what_comes_from_afar_is_late_for_no_fault_of_its_holder() -> None:
+    """What is done takes its way; all taken and not here yet means nothing before that."""
+    assert left(way=2.0) == pytest.approx(5.9 + 3.0)
+    assert left(untaken=0, still_seconds=8.0, way=2.0) == pytest.approx(3.0 + policy.MIN_GAIN_SECONDS)
+    assert left(untaken=0, still_seconds=30.0, way=2.0) == 29.5 - 8.0 + 3.0
+
+
 def test_who_is_silent_is_expected_to_be_slow() -> None:
     """Silence of ten seconds means a speed forty-one times less; what was seen is not safe."""
     assert left(silent_seconds=10.0) == pytest.approx(10.0 + 100 / (10.0 / 41))

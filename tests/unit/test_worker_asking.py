@@ -10,6 +10,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 
 from hagoop.asking import ROUND_TRIP_SECONDS, AskAhead, FirstThatAnswers, retry_seconds
+from hagoop.way import Way
 
 
 @define(eq=False)
@@ -77,11 +78,12 @@ class Asking:
     """Counts asks and keeps their answers."""
 
     clock: Clock = field(factory=Clock)
+    way: Way = field(factory=Way)
     asked: "list[Deferred[str]]" = field(factory=list)
     ahead: AskAhead = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.ahead = AskAhead(self.clock, self._ask)
+        self.ahead = AskAhead(self.clock, self._ask, self.way)
 
     def _ask(self) -> "Deferred[str]":
         self.asked.append(Deferred())
@@ -102,6 +104,16 @@ def test_next_assignment_is_asked_for_shortly_before_it_is_needed(asking):
     asking.clock.advance(0.001)
     assert len(asking.asked) == 1
     asking.clock.advance(10)
+    assert len(asking.asked) == 1
+
+
+def test_far_server_is_asked_so_much_sooner(asking):
+    """The answer should be there when the slot is free."""
+    asking.way.answered(2.0)
+    asking.ahead.ask_in(3.0)
+    asking.clock.advance(0.999)
+    assert asking.asked == []
+    asking.clock.advance(0.001)
     assert len(asking.asked) == 1
 
 
