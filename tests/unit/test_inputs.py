@@ -399,7 +399,7 @@ def test_many_small_files(tmp_path):
 
 def test_lines_are_counted_once_there_are_descriptors_again(tmp_path, monkeypatch):
     """For want of them nothing is wrong with the files."""
-    inputs = FileInputs(files_in_place(write(tmp_path, [("a", b"1\n2\n"), ("b", b"3\n")])))
+    inputs = FileInputs(list(files_in_place(write(tmp_path, [("a", b"1\n2\n3\n")]))))
     lacking, system_open = [OSError(errno.EMFILE, "too many open files")] * 2, os.open
 
     def open_at_last(*arguments):
