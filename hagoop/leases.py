@@ -213,8 +213,12 @@ class Lease:
         end = self._edge_from(max(end, self.fed))
         if end >= self.stretch.end or self.asked_back or not self.is_alone:
             return []
+        return [self.give_way(end, now)]
+
+    def give_way(self, end: int, now: float) -> TakeBack:
+        """It has no more than to ``end``, and its holder should know."""
         self.asked_back, self.asked_at, self.asked_end, self.heirs = True, now, end, ()
-        return [TakeBack(self.session.id, self.id, end)]
+        return TakeBack(self.session.id, self.id, end)
 
     def divide(self, shares: Sequence[tuple[SessionId, float]], now: float) -> list[TakeBack]:
         """Ask its end back for some others.

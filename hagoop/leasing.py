@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from heapq import heapify, heappop
 from itertools import count
+from math import inf
 
 from attrs import define, field, frozen
 
@@ -39,6 +40,7 @@ class Leasing:
     """The part of the ledger that leases; requests and leases are the ledger's own.
 
     :ivar waiting: how many asks of which sessions are not answered.
+    :ivar opens_at: before this none is.
     """
 
     epoch: int
@@ -46,6 +48,7 @@ class Leasing:
     requests: Mapping[RequestId, Request]
     leases: dict[AssignmentId, Lease]
     waiting: dict[SessionId, int] = field(factory=dict)
+    opens_at: float = -inf
     _promised: dict[SessionId, Promise] = field(factory=dict)
     _numbers: Callable[[], int] = field(factory=lambda: count(1).__next__)
 
@@ -83,7 +86,7 @@ class Leasing:
         Only as long as there is work: at the end hundreds wait.
         """
         served = []
-        if self.waiting and self._has_something():
+        if self.waiting and now >= self.opens_at and self._has_something():
             turns = self._turns()
             while turns and self._has_something():
                 session = heappop(turns)[-1]

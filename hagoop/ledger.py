@@ -26,11 +26,12 @@ from hagoop.jobs import (
     State,
     Submission,
 )
-from hagoop.leases import Cancel, Decision, Lease, NobodyFit, PhaseEnded, Session, SetAside
+from hagoop.leases import Cancel, Decision, Lease, NobodyFit, PhaseEnded, Session, SetAside, TakeBack
 from hagoop.leasing import Leasing
 from hagoop.progress import MOST_COMBINED_PIECES, MOST_PIECES, Progress, Scale, Stretch
 from hagoop.ranges import Range
 from hagoop.requests import Request
+from hagoop.returning import make_room
 from hagoop.shares import Shares
 from hagoop.suspicion import Death
 from hagoop.tail import Tail
@@ -267,6 +268,24 @@ class Ledger:
             lease.stops = wanted.end if wanted.end < taken.end else None
         lease.job_end = held.job_end
         return lease
+
+    def room_made(self, session: SessionId, held: Held, now: float) -> list[TakeBack]:
+        """Before ``held_again``: what others were leased since and have not begun goes back to it.
+
+        Only to a worker that has proven something: whoever it is, it may say what it likes.
+        """
+        progress = self._running_phase(held.request, held.phase, held.round)
+        claimed = _claimed(held.front, held.end)
+        wanted = progress.not_committed(claimed) if progress and claimed else None
+        worker = self.fleet.sessions[session].worker
+        if progress is None or wanted is None or not self.fleet.records[worker].committed:
+            return []
+        return make_room(progress, self.leases, wanted, now)
+
+    def returns_awaited(self, now: float) -> None:
+        """A server begins: who worked for it before comes back, and says what it holds."""
+        if any(each.state is State.RUNNING for each in self.requests.values()):
+            self.leasing.opens_at = now + policy.RETURN_SECONDS
 
     def _widen(self, stretch: Stretch, end: int, progress: Progress) -> None:
         """Let a stretch go at least so far; who holds it stops where it ended before."""

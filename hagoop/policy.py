@@ -57,6 +57,11 @@ BEGIN_WAYS = 1.5
 """Round trips until one who waits has the lines of a lease."""
 DELIVER_WAYS = 1.5
 """Round trips from the end of the last job to its commit: for what it printed, for the commit."""
+RETURN_SECONDS = 1.0
+"""How long a server that begins waits for workers that come back with what they hold, before it leases.
+
+They try for the first times half a second apart; of who comes later a part may be done twice.
+"""
 MISSES_TO_CLOSE = 3
 LOST_SECONDS = 1e6
 """How long a job is expected to take whose holder will sooner be lost."""

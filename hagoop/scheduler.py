@@ -100,6 +100,7 @@ class Scheduler:
 
     def start(self) -> None:
         """Review deadlines and the tail from now on."""
+        self.ledger.returns_awaited(self.clock.seconds())
         self._reviews = LoopingCall(self.review)
         self._reviews.clock = self.clock
         self._reviews.start(policy.BEAT_SECONDS, now=False)
@@ -130,6 +131,8 @@ class Scheduler:
     def keep_held(self, session: Session, held: Sequence[Held]) -> list[Assignment | None]:
         """A worker came back with work in hand: lease anew what is open."""
         now = self.clock.seconds()
+        for each in held:
+            self.enact(self.ledger.room_made(session.id, each, now))
         kept = [self.ledger.held_again(session.id, each, now) for each in held]
         return [None if lease is None else self._start_lease(lease).assignment for lease in kept]
 

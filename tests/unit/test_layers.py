@@ -26,7 +26,7 @@ PURE = """
     leases splitting
     notice
     blame fleet
-    tail shares leasing
+    tail shares leasing returning
     ledger
 """
 """From the bottom; a file may import from the lines above its own."""

@@ -245,6 +245,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def worker_says_what_it_holds(self, pick: int, which: int) -> None:
         session = self.sessions[pick % len(self.sessions)]
         said = self.remembered[which % len(self.remembered)]
+        self.ledger.room_made(session.id, said, self.now)
         lease = self.ledger.held_again(session.id, said, self.now)
         if lease is not None:
             assert said.front <= lease.stretch.front < said.end <= lease.stretch.end
