@@ -40,7 +40,8 @@ class Leasing:
     """The part of the ledger that leases; requests and leases are the ledger's own.
 
     :ivar waiting: how many asks of which sessions are not answered.
-    :ivar opens_at: before this none is.
+    :ivar opens_at: before this none is; ``counted_by``: nor, until then, while lines of some who have
+        come back are not counted.
     """
 
     epoch: int
@@ -49,6 +50,7 @@ class Leasing:
     leases: dict[AssignmentId, Lease]
     waiting: dict[SessionId, int] = field(factory=dict)
     opens_at: float = -inf
+    counted_by: float = -inf
     _promised: dict[SessionId, Promise] = field(factory=dict)
     _numbers: Callable[[], int] = field(factory=lambda: count(1).__next__)
 

@@ -286,6 +286,18 @@ class Ledger:
         """A server begins: who worked for it before comes back, and says what it holds."""
         if any(each.state is State.RUNNING for each in self.requests.values()):
             self.leasing.opens_at = now + policy.RETURN_SECONDS
+            self.leasing.counted_by = now + policy.COUNT_SECONDS
+
+    def awaits_count(self, held: Sequence[Held], now: float) -> bool:
+        """Whether some of it is not counted yet, soon after a server began; nobody gets it then."""
+        if now >= self.leasing.counted_by or not any(self._is_uncounted(each) for each in held):
+            return False
+        self.leasing.opens_at = max(self.leasing.opens_at, now + policy.RETURN_SECONDS)
+        return True
+
+    def _is_uncounted(self, held: Held) -> bool:
+        progress = self._running_phase(held.request, held.phase, held.round)
+        return progress is not None and not progress.whole and held.end > progress.total
 
     def _widen(self, stretch: Stretch, end: int, progress: Progress) -> None:
         """Let a stretch go at least so far; who holds it stops where it ended before."""

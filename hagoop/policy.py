@@ -62,6 +62,8 @@ RETURN_SECONDS = 1.0
 
 They try for the first times half a second apart; of who comes later a part may be done twice.
 """
+COUNT_SECONDS = 5.0
+"""How long they wait to hear what they keep, while a server that begins counts the lines again."""
 MISSES_TO_CLOSE = 3
 LOST_SECONDS = 1e6
 """How long a job is expected to take whose holder will sooner be lost."""

@@ -128,6 +128,10 @@ class Scheduler:
         log.info("worker {name} joined as {identity}", name=worker.name, identity=identity)
         return session
 
+    def awaits_count(self, held: Sequence[Held]) -> bool:
+        """Whether what a worker holds cannot be judged yet, for its lines are being counted again."""
+        return self.ledger.awaits_count(held, self.clock.seconds())
+
     def keep_held(self, session: Session, held: Sequence[Held]) -> list[Assignment | None]:
         """A worker came back with work in hand: lease anew what is open."""
         now = self.clock.seconds()

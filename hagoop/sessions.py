@@ -38,6 +38,8 @@ from hagoop.scheduler import ASKS_PER_SLOT
 log = Logger()
 T = TypeVar("T")
 JOIN_SECONDS = 10.0
+COUNT_SECONDS = 0.1
+"""How often it is looked whether the lines are counted that a worker holds who comes back."""
 
 
 @implementer(IPushProducer)
@@ -53,7 +55,7 @@ class ServerLink(Link):
         self._connections = connections
         self._role: WorkerRole | ClientRole | None = None
         self._heard = desk.clock.seconds()
-        self._refusing: Deferred[Any] | None = None
+        self._pausing: Deferred[Any] | None = None
         self.admission: Admission | None = None
 
     def connectionMade(self) -> None:
@@ -120,8 +122,8 @@ class ServerLink(Link):
         if self._limit.active():
             self._limit.cancel()
         role, self._role = self._role, None
-        if self._refusing is not None:
-            self._refusing.cancel()
+        if self._pausing is not None:
+            self._pausing.cancel()
         if role is None and not reason.check(ConnectionClosed):
             trouble = greetings.trouble_of(reason.value or ConnectionLost())
             self._porch.turned_away(self.peer, greetings.not_a_peer(trouble))
@@ -167,6 +169,9 @@ class ServerLink(Link):
     ) -> Any:
         """Take on a role, if the door opens."""
         self._check_join(version, role)
+        if role == Role.WORKER and self._desk.scheduler.awaits_count(held):
+            known = identity, process, name, slots, held, secret_id, secret, knows, way
+            return self._pause_until_counted(lambda: self.join(version, role, *known))
         claim = Claim(Role(role), secret_id or "", secret or "", identity[:64], process)
         try:
             admission = self._desk.door.admit(claim)
@@ -188,17 +193,28 @@ class ServerLink(Link):
                 f"the server speaks version {PROTOCOL_VERSION} of the protocol, this peer {version}; "
                 "install the same hagoop on both"
             )
-        if self._role is not None or self._refusing is not None or role not in list(Role):
+        if self._role is not None or self._pausing is not None or role not in list(Role):
             raise NotJoined(f"a connection joins once, as worker or client, not as '{role[:64]}'")
+
+    def _pause_until_counted(self, join: Callable[[], Any]) -> "Deferred[Any]":
+        """Until then what a worker holds cannot be told from what there is not."""
+        self._pausing = deferLater(self._desk.clock, COUNT_SECONDS)
+        return self._pausing.addBoth(self._join_again, join)
+
+    def _join_again(self, result: object, join: Callable[[], Any]) -> Any:
+        self._pausing = None
+        if isinstance(result, TwistedFailure):
+            raise NotJoined("the connection is over")
+        return join()
 
     def _refuse(self, claim: Claim, sentence: str) -> "Deferred[Any]":
         """Say so, later each time: guessing should take its time, and keep nobody else waiting."""
         self._porch.refused(self.peer, sentence, role=claim.role, secret=claim.id[:64])
-        self._refusing = deferLater(self._desk.clock, self._porch.delay(self.peer))
-        return self._refusing.addBoth(self._refused, sentence)
+        self._pausing = deferLater(self._desk.clock, self._porch.delay(self.peer))
+        return self._pausing.addBoth(self._refused, sentence)
 
     def _refused(self, result: object, sentence: str) -> None:
-        self._refusing = None
+        self._pausing = None
         raise NotAdmitted(sentence)
 
     def _let_in(self, admission: Admission, role: Role, **facts: object) -> None:

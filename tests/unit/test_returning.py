@@ -11,7 +11,8 @@ from hagoop.jobs import AssignmentId, Held, Phase, RequestId
 from hagoop.leases import Lease, TakeBack
 from hagoop.ranges import Range
 
-SAID = Held(AssignmentId("0-1"), RequestId("r1"), Phase.MAP, 0, 50, 90, 60)
+R1 = RequestId("r1")
+SAID = Held(AssignmentId("0-1"), R1, Phase.MAP, 0, 50, 90, 60)
 
 
 @pytest.fixture
@@ -110,3 +111,62 @@ def test_server_without_requests_waits_for_nobody() -> None:
     books.submit(lines=10)
     books.ledger.worker_asked(session, books.now)
     assert len(books.ledger.serve(books.now)) == 1
+
+
+# Lines that are not counted yet
+
+
+@pytest.fixture
+def counting() -> Iterator[Books]:
+    """A server that has begun again, and has counted forty lines so far."""
+    made = Books()
+    made.submit(lines=0)
+    made.ledger.phase_began(R1, Phase.MAP, 0, None)
+    made.ledger.lines_counted(R1, 40, 100, (0,), whole=False)
+    made.ledger.returns_awaited(made.now)
+    yield made
+    made.ledger.check()
+
+
+def test_lines_that_are_not_counted_yet_are_waited_for(counting: Books) -> None:
+    """Who holds them would lose them else; nobody gets anything meanwhile."""
+    ledger, fast = counting.ledger, counting.join("fast")
+    ledger.worker_asked(fast, counting.now)
+    for _ in range(3):
+        assert ledger.awaits_count([SAID], counting.now)
+        counting.now += policy.RETURN_SECONDS / 2
+        assert ledger.serve(counting.now) == []
+    ledger.lines_counted(R1, 100, 100, (0,), whole=True)
+    assert not ledger.awaits_count([SAID], counting.now)
+    _, slow = come_back(counting)
+    assert slow is not None
+    assert slow.stretch.open == Range(50, 90)
+    counting.now += policy.RETURN_SECONDS
+    [lease] = ledger.serve(counting.now)
+    assert not lease.stretch.open.meets(slow.stretch.open)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        evolve(SAID, front=10, end=40),
+        evolve(SAID, round=1),
+        evolve(SAID, request=RequestId("r9")),
+    ],
+    ids=["counted", "no such phase", "no such request"],
+)
+def test_nothing_else_is_waited_for(counting: Books, said: Held) -> None:
+    """It can be judged now."""
+    assert not counting.ledger.awaits_count([said], counting.now)
+
+
+def test_waiting_has_an_end(counting: Books) -> None:
+    """There may be no such lines, or very many before them."""
+    counting.now += policy.COUNT_SECONDS
+    assert not counting.ledger.awaits_count([SAID], counting.now)
+
+
+def test_lines_that_there_are_not_are_not_waited_for(counting: Books) -> None:
+    """Once all are counted."""
+    counting.ledger.lines_counted(R1, 45, 45, (0,), whole=True)
+    assert not counting.ledger.awaits_count([SAID], counting.now)

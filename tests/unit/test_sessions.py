@@ -9,7 +9,7 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from wires import Wires
 
-from hagoop import commands, jobs
+from hagoop import commands, jobs, policy
 from hagoop.commands import PROTOCOL_VERSION
 from hagoop.docket import Docket
 from hagoop.errors import (
@@ -48,7 +48,7 @@ from hagoop.memory_spool import MemorySpool
 from hagoop.roles import DEAD_SECONDS, Desk, one_message
 from hagoop.runs import RunWriter
 from hagoop.scheduler import Scheduler
-from hagoop.sessions import ServerFactory
+from hagoop.sessions import COUNT_SECONDS, ServerFactory
 from hagoop.survived import Survived
 
 LINES = b"".join(b"line %d\n" % number for number in range(10))
@@ -465,6 +465,50 @@ def test_worker_that_comes_back_keeps_what_is_open(site):
     assert kept.id != assignment.id
     assert site.grants.find(kept.grant).assignment.start == assignment.start
     assert site.grants.find(assignment.grant) is None
+
+
+def joining_early(site, peer):
+    """A worker that comes back to a server that has begun again, and has not counted its lines yet."""
+    request = site.submit(site.client())
+    ledger = site.scheduler.ledger
+    ledger.phase_began(request, Phase.MAP, 0, None)
+    ledger.returns_awaited(site.wires.clock.seconds())
+    held = Held(jobs.AssignmentId("0-1"), request, Phase.MAP, 0, 1, 3, 2)
+    given = {"identity": "", "process": "p", "name": "lab1", "slots": 1, "held": (held,)}
+    known = {"version": PROTOCOL_VERSION, "role": "worker", **given}
+    return site.ask_for(peer, commands.Join, **known), held
+
+
+def test_worker_that_comes_back_before_its_lines_are_counted_is_answered_then(site):
+    """It keeps them."""
+    joining, held = joining_early(site, site.connect())
+    site.wires.advance(COUNT_SECONDS)
+    assert not joining.called
+    site.scheduler.ledger.lines_counted(held.request, 3, 3, (0,), whole=True)
+    site.wires.advance(COUNT_SECONDS)
+    [kept] = site.wires.result(joining)["kept"]
+    assert site.grants.find(kept.grant).assignment.start == held.front
+
+
+def test_worker_that_comes_back_is_not_kept_waiting_for_long(site):
+    """What is not counted by then it drops."""
+    joining, _ = joining_early(site, site.connect())
+    for _ in range(round(policy.COUNT_SECONDS / COUNT_SECONDS) + 1):
+        site.wires.advance(COUNT_SECONDS)
+    assert site.wires.result(joining)["kept"] == (None,)
+
+
+def test_worker_that_waits_to_join_joins_once_and_may_go(site):
+    """Neither is a bug."""
+    peer = site.connect()
+    _, held = joining_early(site, peer)
+    with pytest.raises(NotJoined, match="joins once"):
+        site.join(peer)
+    peer.transport.loseConnection()
+    site.wires.settle()
+    site.scheduler.ledger.lines_counted(held.request, 3, 3, (0,), whole=True)
+    site.wires.advance(COUNT_SECONDS)
+    assert not site.scheduler.workers
 
 
 def test_worker_that_comes_back_is_told_of_what_has_ended_meanwhile(site):
