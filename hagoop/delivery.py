@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred, DeferredList, DeferredSemaphore, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.logger import Logger
 
 from hagoop.errors import HaGoopError, JobError, TransferFailed, WorkerLost, WorkerUnfit
 from hagoop.feeding import Feed
@@ -23,6 +24,7 @@ from hagoop.transfer import Transfer
 from hagoop.verdicts import Ended
 from hagoop.workbench import NOTHING, Task, Workbench
 
+log = Logger()
 WAITING = 2
 """How many jobs may be prepared or wait for it: more would only be lost together."""
 COMMITS_IN_FLIGHT = 4
@@ -31,6 +33,8 @@ LEAST_COMBINED_BYTES = 1 << 18
 SEND_TRIES = 5
 SEND_PAUSE_SECONDS = 0.5
 LOG_CHARACTERS = 4096
+MOST_BUG = 300
+"""How many characters of an error that nobody expected are told."""
 
 
 class Dropped(JobError):
@@ -148,6 +152,9 @@ class Delivery:
             self.failed(error, done)
         except OSError as error:
             self.failed(WorkerUnfit(f"this worker cannot store what it made: {error.strerror}"), done)
+        except Exception as error:
+            log.failure("delivering {id} broke", id=self.id)
+            self.failed(own_error(error), done)
 
     async def _deliver_in_turn(
         self, done: Done, before: "Deferred[None]", sent: "Deferred[None]"
@@ -289,6 +296,16 @@ class Delivery:
 def _is_worth_combining(done: Done, lines: Path) -> bool:
     """Large enough; or the first lines of all, so that a combiner that fails is noticed at once."""
     return done.start == 0 or lines.stat().st_size >= LEAST_COMBINED_BYTES
+
+
+def own_error(error: Exception) -> JobError:
+    """What to say of an error that nobody expected, whatever it is.
+
+    What a machine lacks for a moment may be there the next time; anything else would only come again.
+    """
+    kind = JobError if isinstance(error, MemoryError | RuntimeError | CancelledError) else WorkerUnfit
+    told = f"{type(error).__name__}: {error}"[:MOST_BUG]
+    return kind(f"this worker met an error of its own; its log has more: {told}")
 
 
 def shortened(log: str) -> str:

@@ -20,6 +20,7 @@ from hagoop.inputs import FileInputs
 from hagoop.interfaces import Arrived, IInputs, Syncable
 from hagoop.jobs import Found, Place, RequestId, Source, Submission
 from hagoop.number_inputs import NumberInputs
+from hagoop.shipping import check_shipped
 from hagoop.source_files import SourceFile, files_in_place, files_of_bundle, in_spool
 from hagoop.spool import FolderSpool
 from hagoop.unpacking import check_packing
@@ -158,6 +159,7 @@ class Intake:
     def _keep_programs(self, submission: Submission, syncs: list[Syncable]) -> None:
         uploaded = {each.digest: name for name, each in self._uploads.items() if each is not None}
         for wanted in submission.program.files:
+            check_shipped(wanted.path)
             if self.spool.has_blob(wanted.digest):
                 continue
             arrived = self._find(uploaded.get(wanted.digest, wanted.path))

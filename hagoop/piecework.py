@@ -7,11 +7,12 @@ The worker decides where a job ends when it begins it; what the job printed is d
 from pathlib import Path
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 
 from hagoop.cutting import Cells, InHand, Job, Lines
-from hagoop.delivery import Delivery, Done, Dropped, ServerSide, shortened
+from hagoop.delivery import Delivery, Done, Dropped, ServerSide, own_error, shortened
 from hagoop.errors import HaGoopError, WorkerFull, WorkerLost, WorkerUnfit
 from hagoop.experience import JobSizer
 from hagoop.feeding import Feed
@@ -26,6 +27,7 @@ from hagoop.sorting import find_bound
 from hagoop.verdicts import Ended
 from hagoop.workbench import Task, Workbench
 
+log = Logger()
 NO_RUN = Ended(0, 0.0, 0, (), "", "")
 
 
@@ -177,6 +179,12 @@ class Work:
         except OSError as error:
             # Its own files, not the program's.
             self._fail(WorkerUnfit(f"this worker cannot store what it fetches: {error.strerror}"))
+        except CancelledError:
+            # The worker stops: who waits for this run is to end, not to go on.
+            raise
+        except Exception as error:
+            log.failure("{id} broke", id=self.id)
+            self._fail(own_error(error))
         finally:
             self._stop_fetching()
             if not self.last_begun.called:

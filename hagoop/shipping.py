@@ -169,6 +169,19 @@ def safe_path(path: str) -> str:
     return path
 
 
+def check_shipped(path: str) -> None:
+    """See that a worker can give a shipped file its name.
+
+    :raises BadProgram: none can.
+    """
+    try:
+        safe_path(path).encode("utf-8", "surrogateescape")
+    except (BadMessage, UnicodeError) as problem:
+        raise BadProgram(
+            f"a file cannot be shipped as {path!r}: name it by a relative path within a folder, in UTF-8"
+        ) from problem
+
+
 def place_files(files: Iterable[tuple[Shipped, Path]], folder: Path) -> None:
     """Put shipped files into a run's folder.  Blocks.
 

@@ -260,7 +260,10 @@ async def _text(response: IResponse) -> str:
     parts: list[bytes] = []
     body = _Body(parts.append, None)
     response.deliverBody(body)
-    await body.done
+    try:
+        await body.done
+    except CancelledError as error:
+        raise TransferFailed("the transfer was cancelled") from error
     return b"".join(parts)[:MOST_TEXT].decode("utf-8", "replace").strip()
 
 

@@ -33,6 +33,7 @@ from twisted.python.failure import Failure as TwistedFailure
 
 from hagoop import commands, policy
 from hagoop.asking import FIRST_RETRY_SECONDS, AskAhead, FirstThatAnswers, retry_seconds
+from hagoop.delivery import own_error
 from hagoop.disk import StateLock, lock_state
 from hagoop.door.dialling import dial
 from hagoop.door.kept import KeptLine
@@ -114,6 +115,21 @@ class _LinkFactory(Factory):
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
         return WorkerLink(self._worker)
+
+
+@define(eq=False)
+class Slot:
+    """What one slot does, from turn to turn.
+
+    :ivar ahead: asks for its next assignment.
+    :ivar work: what it has in hand.
+    :ivar settling: fires when what it had before is delivered.
+    """
+
+    number: int
+    ahead: AskAhead
+    work: Work | None = None
+    settling: "Deferred[None]" = field(factory=lambda: succeed(None))
 
 
 @define(eq=False)
@@ -309,28 +325,45 @@ class Worker:
             log.failure("slot {number} broke", reason, number=number)
 
     async def _slot(self, number: int) -> None:
-        asked = self._ask_for(number)
-        settling: Deferred[None] = succeed(None)
+        """One assignment after the other, whatever becomes of each."""
+        slot = Slot(number, self._new_ahead(number))
         while not self._stopping:
-            assignment = await asked
-            if self._stopping:
-                return
-            end = self._unbegun.pop(assignment.id, None)
-            if end is None:
-                # Cancelled since, or leased over a connection that broke: it is somebody else's now.
-                asked = self._ask_for(number)
-                continue
-            work = self._begin(evolve(assignment, end=end))
-            ahead = AskAhead(self.reactor, lambda: self._ask_for(number), self.way)
-            work.last_begun.addCallback(ahead.ask_in)
-            await work.run()
-            # The last jobs of one assignment are delivered while the next one runs, but only of one.
-            await settling
-            settling = self._begin_to_settle(work)
-            if work.failed:
-                await settling
-            if not self._stopping:
-                asked = ahead.ask()
+            try:
+                await self._take_turn(slot)
+            except Exception as error:
+                if self._stopping:
+                    return
+                log.failure("slot {number} broke", number=number)
+                await self._drop_in_hand(slot, error)
+
+    async def _take_turn(self, slot: Slot) -> None:
+        asked, slot.ahead = slot.ahead.ask(), self._new_ahead(slot.number)
+        assignment = await asked
+        end = self._unbegun.pop(assignment.id, None)
+        if end is None or self._stopping:
+            # Cancelled since, or leased over a connection that broke: it is somebody else's now.
+            return
+        work = slot.work = self._begin(evolve(assignment, end=end))
+        work.last_begun.addCallback(slot.ahead.ask_in)
+        await work.run()
+        # The last jobs of one assignment are delivered while the next one runs, but only of one.
+        await slot.settling
+        slot.settling, slot.work = self._begin_to_settle(work), None
+        if work.failed:
+            await slot.settling
+
+    async def _drop_in_hand(self, slot: Slot, error: Exception) -> None:
+        """A turn broke: what it was about is for others, and the next may come after a while."""
+        work, slot.work, slot.settling = slot.work, None, succeed(None)
+        if work is None or self.works.pop(work.id, None) is None:
+            await self._pause(AFTER_FAILURE_SECONDS)
+            return
+        told = own_error(error)
+        Deferred.fromCoroutine(work.cancel(str(told)))
+        await self._report(Failure(work.id, work.job_start, work.job_end, told.code, str(told), 0.0))
+
+    def _new_ahead(self, number: int) -> AskAhead:
+        return AskAhead(self.reactor, lambda: self._ask_for(number), self.way)
 
     def _ask_for(self, number: int) -> "Deferred[Assignment]":
         asked = Deferred.fromCoroutine(self._ask(number))
@@ -429,7 +462,10 @@ class Worker:
             self._drop_programs()
 
     def _drop_programs(self) -> None:
-        self.bench.forget_programs(set().union(*self._programs.values()))
+        try:
+            self.bench.forget_programs(set().union(*self._programs.values()))
+        except OSError as error:
+            log.warn("programs that nobody needs stay: {error}", error=error)
 
     # Rest
 

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.web.resource import Resource
-from twisted.web.server import Request, Site
+from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from hagoop.errors import TransferFailed
 from hagoop.transfer import Transfer
@@ -26,14 +26,24 @@ class Body(Resource):
         return BODY[int(asked.removeprefix("bytes=").removesuffix("-")) :] if asked else BODY
 
 
+class Refusal(Resource):
+    """Refuses, and does not come to the end of saying why."""
+
+    def render_GET(self, request: Request) -> int:
+        request.setResponseCode(503)
+        request.write(b"because ")
+        return NOT_DONE_YET
+
+
 @pytest.fixture
 def transfer() -> Iterator[Transfer]:
-    """To a server that has one thing, ``/body``."""
+    """To a server that has ``/body``, and refuses ``/refusal``."""
     import pytest_twisted
     from twisted.internet import reactor
 
     root = Resource()
     root.putChild(b"body", Body())
+    root.putChild(b"refusal", Refusal())
     port = reactor.listenTCP(0, Site(root), interface="127.0.0.1")
     made = Transfer(reactor, "127.0.0.1", port.getHost().port)
     yield made
@@ -61,6 +71,17 @@ async def test_cancelled_on_its_way(transfer: Transfer, turns: int) -> None:
         await deferLater(reactor, 0)
     fetching.cancel()
     with pytest.raises(TransferFailed):
+        await fetching
+
+
+async def test_cancelled_while_it_is_refused(transfer: Transfer) -> None:
+    """It fails as all transfers do: ``CancelledError`` would be taken for the end of who waits."""
+    from twisted.internet import reactor
+
+    fetching = Deferred.fromCoroutine(transfer.get("refusal", "", lambda _: None))
+    await deferLater(reactor, 0.05)
+    fetching.cancel()
+    with pytest.raises(TransferFailed, match="cancelled"):
         await fetching
 
 

@@ -396,13 +396,16 @@ def test_disk_that_cannot_be_written_makes_the_worker_unfit(place):
     assert place.settle().called
 
 
-def test_bug_of_ours_is_not_swallowed(place):
-    """Whoever settles sees it."""
+def test_bug_of_ours_fails_the_job(place):
+    """Nothing waits for it for ever, and what was wrong is told."""
     place.server.broken = [ZeroDivisionError("ours")]
     place.add(0)
-    caught = []
-    place.settle().addErrback(caught.append)
-    assert caught[0].check(ZeroDivisionError)
+    ((error, end),) = place.failures
+    assert (type(error), end) == (WorkerUnfit, 1)
+    assert str(error) == (
+        "this worker met an error of its own; its log has more: ZeroDivisionError: ours"
+    )
+    assert place.settle().called
 
 
 @pytest.mark.parametrize(

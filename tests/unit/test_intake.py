@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
-from hagoop.errors import TransferFailed
+from hagoop.errors import BadProgram, TransferFailed
 from hagoop.grants import Grants, UploadGrant
 from hagoop.intake import Intake
 from hagoop.jobs import Program, RequestId, Shipped, Source, Submission
@@ -47,6 +47,21 @@ def test_program_of_a_refused_request_is_kept_and_closed(tmp_path: Path, monkeyp
         refused[0].raiseException()
     assert intake.has_program(digest)
     assert [each.closed for each in opened] == [True]
+
+
+@pytest.mark.parametrize("path", ["\ud800x", "../x", "/x", "a/../x", "", "a\0"])
+def test_name_that_no_worker_could_give_a_file_is_refused(tmp_path: Path, path: str) -> None:
+    """Here, once, and not by one worker after the other."""
+    spool = FolderSpool(tmp_path / "spool", Clock(), 1 << 20)
+    intake = Intake(spool, Clock(), maybeDeferred, Grants(lambda: "word", lambda: 0.0), ())
+    program = Program("./x", None, files=(Shipped(path, "d", 1, True),))
+    submission = Submission(program, (Source("lines", "5"),))
+    refused: list[Any] = []
+    Deferred.fromCoroutine(intake.survey(RequestId("r1"), submission)).addErrback(refused.append)
+    told = f"a file cannot be shipped as {path!r}: name it by a relative path within a folder, in UTF-8"
+    with pytest.raises(BadProgram) as caught:
+        refused[0].raiseException()
+    assert str(caught.value) == told
 
 
 def test_names_of_uploads_are_of_one_life_of_the_server(tmp_path: Path) -> None:
