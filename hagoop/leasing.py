@@ -3,7 +3,7 @@
 What was taken back for somebody is his; then what nobody has, lowest first; then copies.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from heapq import heapify, heappop
 from itertools import count
@@ -12,6 +12,7 @@ from math import inf
 from attrs import define, field, frozen
 
 from hagoop import policy
+from hagoop.errors import LedgerError
 from hagoop.fleet import Fleet
 from hagoop.jobs import AssignmentId, RequestId, SessionId, State
 from hagoop.leases import Lease, Session
@@ -33,6 +34,19 @@ class Promise:
     def holds(self) -> bool:
         """Whether it is still free."""
         return self.wanted in self.progress.untouched
+
+
+class ServingBroke(LedgerError):
+    """A bug of ours came out while one who waits was served.
+
+    :ivar session: who it was.
+    :ivar served: what others, and it, were leased before.
+    """
+
+    def __init__(self, session: SessionId, served: Sequence[Lease]) -> None:
+        super().__init__(f"serving session {session} broke")
+        self.session = session
+        self.served = served
 
 
 @define(eq=False)
@@ -86,13 +100,18 @@ class Leasing:
         """Lease work to those that wait, whoever spoke last first: it is the surest to be there.
 
         Only as long as there is work: at the end hundreds wait.
+
+        :raises ServingBroke: at one of them; those after it are not served yet.
         """
-        served = []
+        served: list[Lease] = []
         if self.waiting and now >= self.opens_at and self._has_something():
             turns = self._turns()
             while turns and self._has_something():
                 session = heappop(turns)[-1]
-                served += self._serve_one(self.fleet.sessions[session], now)
+                try:
+                    self._serve_one(self.fleet.sessions[session], now, served)
+                except Exception as error:
+                    raise ServingBroke(session, served) from error
         return served
 
     def _turns(self) -> list[tuple[bool, float, int, SessionId]]:
@@ -109,15 +128,13 @@ class Leasing:
         running = (each.progress for each in self.requests.values())
         return any(each and (each.untouched or each.wanted) for each in running)
 
-    def _serve_one(self, session: Session, now: float) -> list[Lease]:
-        served: list[Lease] = []
+    def _serve_one(self, session: Session, now: float, served: list[Lease]) -> None:
         while session.id in self.waiting and not self.fleet.is_quiet(session, now):
             lease = self.lease_next(session.id, now)
             if lease is None:
                 break
             self.ask_withdrawn(session.id)
             served.append(lease)
-        return served
 
     def lease_next(self, session: SessionId, now: float) -> Lease | None:
         """What this worker should do next, if there is anything for it."""
@@ -235,10 +252,10 @@ class Leasing:
         stretch = take(id_)
         misses = progress.misses(stretch.front)
         lease = Lease(id_, session, request, progress, stretch, now, now, now, 0.0, misses=misses)
-        lease.commit_seconds = self.commit_seconds(lease, now)
         self.leases[id_] = lease
         session.leases.add(id_)
         request.leases += 1
+        lease.commit_seconds = self.commit_seconds(lease, now)
         return lease
 
     def commit_seconds(self, lease: Lease, now: float) -> float:

@@ -15,19 +15,20 @@ def fitted(
     (seconds, weight), left = lease, session.leaves_at - now
     if left == inf:
         return lease
-    return min(seconds, left), min(weight, _within(left, speed))
+    return min(seconds, left), _within(left, speed, weight)
 
 
 def cut(lease: Lease, speed: float, seconds: float, now: float) -> list[TakeBack]:
     """Ask for the end of a lease that its holder cannot do in so many seconds."""
-    fits = _within(seconds, speed)
+    fits = _within(seconds, speed, lease.open_weight)
     if fits >= lease.open_weight:
         return []
     return lease.ask_back(lease.progress.scale.advance(lease.stretch.front, fits), now)
 
 
-def _within(seconds: float, speed: float) -> int:
-    return max(0, int(seconds * speed))
+def _within(seconds: float, speed: float, most: int) -> int:
+    """How much of a weight fits into so many seconds: a peer says how many, and may say any number."""
+    return int(max(0.0, min(seconds * speed, most)))
 
 
 def told_presence(session: Session, doing: str, now: float) -> str:

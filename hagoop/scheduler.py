@@ -50,6 +50,7 @@ from hagoop.leases import (
     SetAside,
     TakeBack,
 )
+from hagoop.leasing import ServingBroke
 from hagoop.ledger import Ledger
 from hagoop.notice import told_presence
 from hagoop.phases import RequestData
@@ -218,11 +219,20 @@ class Scheduler:
 
     def _serve(self) -> None:
         self._serving = False
-        for lease in self.ledger.serve(self.clock.seconds()):
+        for lease in self._lease():
             self._answer(lease)
         if self._helping is None and self.ledger.waiting:
             seconds = policy.review_seconds(len(self.workers))
             self._helping = self.clock.callLater(seconds, self._help)
+
+    def _lease(self) -> Sequence[Lease]:
+        """Work for those who wait; who cannot be served must not keep the others waiting."""
+        try:
+            return self.ledger.serve(self.clock.seconds())
+        except ServingBroke as broke:
+            log.failure("serving session {session} broke", session=broke.session)
+            self.workers[broke.session].close("serving it broke")
+            return broke.served
 
     def _answer(self, lease: Lease) -> None:
         """Give a worker what it was leased."""

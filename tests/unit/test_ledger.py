@@ -239,6 +239,17 @@ def test_notice_cuts_the_leases_in_hand(books: Books) -> None:
     assert cut == [TakeBack(session, lease.id, 200)]
 
 
+@pytest.mark.parametrize("seconds", [1e12, 1e308])
+def test_worker_that_leaves_in_an_age_is_one_that_stays(books: Books, seconds: float) -> None:
+    """Whatever number it says: nobody else waits for his work because of it."""
+    books.submit(lines=100_000)
+    session = books.join()
+    lease = books.hold(session, 0, 500)
+    assert books.ledger.worker_leaves_in(session, seconds, books.now) == []
+    books.commit(lease, end=500, seconds=1e-9)
+    assert books.ask(session)
+
+
 def test_rest_earns_nothing_and_costs_nothing(books: Books) -> None:
     """Experience is time at work."""
     session = books.join()

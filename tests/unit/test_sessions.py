@@ -22,6 +22,7 @@ from hagoop.errors import (
     VersionMismatch,
     WorkerLost,
 )
+from hagoop.fleet import Fleet
 from hagoop.grants import AnswerGrant, AssignmentGrant, Grants, UploadGrant
 from hagoop.inputs import MemoryInputs
 from hagoop.intake import Intake
@@ -985,6 +986,38 @@ def test_forgotten_request_is_gone(site):
         with pytest.raises(UnknownRequest, match=told):
             site.call(client, command, request="r1")
     assert site.ask(worker).request == "r2"
+
+
+def test_worker_over_which_leasing_breaks_is_dropped_and_nobody_else(site, monkeypatch):
+    """What was leased to others before is theirs, and those after it get their own."""
+    known, workers = Fleet.next_lease, [site.worker() for _ in range(3)]
+
+    def next_lease(fleet, session, *rest):
+        if session.id == 2:
+            raise OverflowError("cannot convert float infinity to integer")
+        return known(fleet, session, *rest)
+
+    monkeypatch.setattr(Fleet, "next_lease", next_lease)
+    asks = []
+    for each in reversed(workers):
+        # Who spoke last is served first.
+        site.wires.advance(0.1)
+        asks.insert(0, site.ask_for(each, commands.Ask, slot=0))
+    site.submit(site.client())
+    assert [site.wires.is_closed(each) for each in workers] == [False, True, False]
+    ranges = [site.wires.result(asks[each])["assignment"] for each in (0, 2)]
+    assert [(each.start, each.end) for each in ranges] == [(0, 8), (8, 10)]
+    asks[1].addErrback(lambda _: None)
+
+
+def test_worker_that_leaves_in_an_age_keeps_nobody_waiting(site):
+    """Whatever number it says."""
+    workers = [site.worker(), site.worker()]
+    for each in workers:
+        site.call(each, commands.Leaving, unbegun=(), stops=(), seconds=1e308)
+    asks = [site.ask_for(each, commands.Ask, slot=0) for each in workers]
+    site.submit(site.client())
+    assert sorted(site.wires.result(each)["assignment"].start for each in asks) == [0, 8]
 
 
 # Leaving
