@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from hagoop.arriving import Window
 from hagoop.block_index import Sums
-from hagoop.source_files import SourceFile, check, damaged, opened
+from hagoop.source_files import SourceFile, check, damaged, opened, reading
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -24,8 +24,9 @@ class _Watched(Window):
         self._source, self._descriptor = source, file.fileno()
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        count = super().readinto(buffer)
-        check(self._source, os.fstat(self._descriptor))
+        with reading(self._source):
+            count = super().readinto(buffer)
+            check(self._source, os.fstat(self._descriptor))
         return count
 
 
@@ -77,13 +78,15 @@ def read_block(
     """One block of a file, as it was when it was submitted or counted.
 
     :param sums: of its blocks, if it is one of the spool.
-    :raises NoSuchInput: it has changed since.
+    :raises NoSuchInput: it has changed since, or cannot be read any more.
+    :raises TransferFailed: it cannot be read for a moment.
     """
     start = number * BLOCK_BYTES
-    data = os.pread(file.fileno(), min(BLOCK_BYTES, source.size - start), source.base + start)
-    if sums is None:
-        check(source, os.fstat(file.fileno()))
-    elif zlib.crc32(data) != sums[number]:
+    with reading(source):
+        data = os.pread(file.fileno(), min(BLOCK_BYTES, source.size - start), source.base + start)
+        if sums is None:
+            check(source, os.fstat(file.fileno()))
+    if sums is not None and zlib.crc32(data) != sums[number]:
         raise damaged(source)
     return data
 

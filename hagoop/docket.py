@@ -13,7 +13,6 @@ from hagoop import wire
 from hagoop.answers import Answer, InThread
 from hagoop.errors import (
     Damaged,
-    HaGoopError,
     RequestError,
     StateError,
     UnknownRequest,
@@ -91,7 +90,7 @@ class Docket:
     owners: dict[RequestId, str] = field(factory=dict)
     keys: SubmitKeys = field(factory=SubmitKeys)
     damaged: dict[RequestId, str] = field(factory=dict)
-    unreadable: Callable[[RequestId, HaGoopError], None] = field(init=False)
+    unreadable: Callable[[RequestId, Exception], None] = field(init=False)
     counts: LineCounts = field(init=False)
     recorder: Recorder = field(init=False)
     _walls: dict[RequestId, float] = field(factory=dict)

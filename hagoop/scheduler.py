@@ -235,20 +235,32 @@ class Scheduler:
             return broke.served
 
     def _answer(self, lease: Lease) -> None:
-        """Give a worker what it was leased."""
-        if lease.id not in self.ledger.leases:
-            return  # Its request failed since.
-        session = lease.session.id
-        waiting = self._asks[session].pop(0)
-        try:
-            leased = self._start_lease(lease)
-        except HaGoopError as error:
-            self.ledger.assignment_returned(session, lease.id)
-            self._asks[session].insert(0, waiting)
-            self.ledger.worker_asked(session, lease.session.heard)
-            self.docket.unreadable(lease.request.id, error)
+        """Give a worker what it was leased; else it waits on."""
+        session = lease.session
+        if session.id not in self.workers:
             return
-        waiting.callback(leased)
+        leased = self._try_to_start(lease)
+        if leased is None:
+            self.ledger.worker_asked(session.id, session.heard)
+        else:
+            self._asks[session.id].pop(0).callback(leased)
+
+    def _try_to_start(self, lease: Lease) -> Leased | None:
+        if lease.id not in self.ledger.leases:
+            return None  # Its request failed since.
+        try:
+            return self._start_lease(lease)
+        except Exception as error:
+            self._not_started(lease, error)
+            return None
+
+    def _not_started(self, lease: Lease, error: Exception) -> None:
+        """A lease is nobody's again; whatever was wrong, those that were made with it must begin."""
+        self.ledger.assignment_returned(lease.session.id, lease.id)
+        if isinstance(error, HaGoopError | OSError):
+            self.docket.unreadable(lease.request.id, error)
+        else:
+            self._stuck(TwistedFailure(error), lease.request.id)
 
     def _help(self) -> None:
         """Those who wait may take over or copy what others hold."""
@@ -444,6 +456,9 @@ class Scheduler:
                 self._try_again(request, error, lambda: self._set_aside(decision))
             else:
                 self.docket.unreadable(request, error)
+            return
+        except Exception:
+            self._stuck(TwistedFailure(), request)
             return
         log.info("{request}: {line} is passed over", request=request, line=line)
         setting = Deferred.fromCoroutine(self.docket.set_aside(decision, line))

@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -76,13 +77,12 @@ def opened(file: SourceFile) -> io.FileIO:
 
     :raises NoSuchInput: it is not the one that was submitted any more.
     """
-    try:
+    with reading(file):
         made = io.FileIO(os.open(file.path, FLAGS), "rb")
-    except OSError as problem:
-        raise unreadable(file, problem) from problem
     try:
-        check(file, os.fstat(made.fileno()))
-        made.seek(file.base)
+        with reading(file):
+            check(file, os.fstat(made.fileno()))
+            made.seek(file.base)
     except BaseException:
         made.close()
         raise
@@ -140,6 +140,19 @@ def changed(file: SourceFile) -> NoSuchInput:
 def damaged(file: SourceFile) -> NoSuchInput:
     """What to say of bytes that were uploaded, or unpacked, and are others now."""
     return NoSuchInput(f"'{file.name}' was damaged on the server's disk; submit the request again")
+
+
+@contextmanager
+def reading(file: SourceFile) -> Iterator[None]:
+    """What the system says while a file is read, in our words.
+
+    :raises NoSuchInput: it cannot be read any more.
+    :raises TransferFailed: it cannot be read for a moment.
+    """
+    try:
+        yield
+    except OSError as problem:
+        raise unreadable(file, problem) from problem
 
 
 def unreadable(file: SourceFile, problem: OSError) -> HaGoopError:

@@ -1,6 +1,8 @@
 """What is read of an input is what was submitted, whatever happens to its file at whatever moment."""
 
+import errno
 import hashlib
+import io
 import os
 import zlib
 from array import array
@@ -108,6 +110,30 @@ def test_no_byte_of_a_damaged_upload_is_given(path: Path, at: int) -> None:
             assert zlib.crc32(read_block(source, file, number, sums)) == sums[number]
         with pytest.raises(NoSuchInput, match="'input' was damaged on the server's disk"):
             read_block(source, file, bad, sums)
+
+
+class Failing(io.FileIO):
+    """A file on a disk, or at a server, that fails."""
+
+    def readinto(self, buffer: object) -> int:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def fails(*_: object) -> bytes:
+    """So does this."""
+    raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+
+def test_file_that_cannot_be_read_any_more_is_named(path: Path, monkeypatch) -> None:
+    """What the system says is no error of ours: whoever reads knows what to do with it."""
+    source = source_of(path)
+    monkeypatch.setattr("hagoop.checked.os.pread", fails)
+    with Failing(path) as file:
+        monkeypatch.setattr("hagoop.checked.opened", lambda _: file)
+        with pytest.raises(NoSuchInput, match=r"'input' could .* cannot be now: stale file handle"):
+            read_block(source, file, 0)
+        with open_part(source, None, 0, 8) as part, pytest.raises(NoSuchInput, match="input/output"):
+            part.read()
 
 
 def test_empty_file_between_uploads_tells_nothing_of_them(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ from hagoop.leases import TakeBack
 from hagoop.ledger import Ledger
 from hagoop.links import Link
 from hagoop.memory_spool import MemorySpool
+from hagoop.mending import Mending
 from hagoop.roles import DEAD_SECONDS, Desk, one_message
 from hagoop.runs import RunWriter
 from hagoop.scheduler import Scheduler
@@ -89,6 +90,7 @@ class Texts:
 
     def __init__(self) -> None:
         self.changed = False
+        self.broken: list[Exception] = []
 
     async def survey(self, request, submission):
         """By the name of the source."""
@@ -110,6 +112,8 @@ class Fickle(MemoryInputs):
         self.texts = texts
 
     def pieces(self, start, end):
+        if self.texts.broken:
+            raise self.texts.broken.pop()
         if self.texts.changed:
             raise NoSuchInput("'a.txt' changed while the request ran")
         return super().pieces(start, end)
@@ -562,6 +566,41 @@ def test_input_that_changes_fails_its_request_and_nobody_else(site):
     assert site.wires.result(asked)["assignment"].request == "r2"
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(5, "Input/output error"), "[Errno 5] Input/output error"),
+        (ZeroDivisionError("ours"), "the server could not go on: ours"),
+    ],
+)
+def test_lease_that_cannot_be_started_fails_its_request_and_no_other(site, error, told):
+    """No ask is lost, and what others were leased at the same moment begins."""
+    workers, client = [site.worker() for _ in range(3)], site.client()
+    for key in ("k1", "k2"):
+        site.submit(client, key)
+    site.texts.broken = [error]
+    asks = [Deferred.fromCoroutine(each.call(commands.Ask, slot=0)) for each in workers]
+    site.wires.settle()
+    status = site.status(client, "r1")
+    assert (status.state, status.message) == (State.FAILED, told)
+    site.submit(client, "k3")
+    given = [site.wires.result(each)["assignment"] for each in asks]
+    assert sorted((each.request, each.start) for each in given) == [("r2", 0), ("r2", 8), ("r3", 0)]
+    assert sorted(site.scheduler.ledger.leases) == sorted(each.id for each in given)
+
+
+def test_lease_that_cannot_be_started_now_is_started_later(site):
+    """What lacks for a moment fails nothing."""
+    worker, client = site.worker(), site.client()
+    asked = site.ask_for(worker, commands.Ask, slot=0)
+    site.docket.unreadable = Mending(site.docket).heard
+    site.texts.broken = [OSError(24, "Too many open files")]
+    site.submit(client)
+    assert not asked.called
+    site.scheduler.review()
+    assert site.wires.result(asked)["assignment"].start == 0
+
+
 def do_all(site, worker, data=b"x\n"):
     """Commit until the request has ended; how many jobs there were."""
     for number in count(1):
@@ -897,6 +936,18 @@ def test_program_that_fails_on_every_line_is_not_helped_by_skipping(site):
     assert status.message.startswith(
         "the mapper fails on each of the first 4 lines tried, at last on a.txt, line 4: it ended"
     )
+
+
+def test_bad_line_that_cannot_be_named_fails_the_request(site):
+    """Whatever the reason, and whatever else is decided at the same moment is done."""
+    worker, client = site.worker(), site.client()
+    program = Program("cat", None, attempts=1, skip_bad_lines=9)
+    site.submit(client, submission=evolve(ORDER, program=program))
+    it = site.ask(worker)
+    site.texts.broken = [ZeroDivisionError("ours")]
+    failure = evolve(FAILURE, id=it.id, start=it.start, end=it.start + 1)
+    site.call(worker, commands.Fail, failure=failure)
+    assert site.status(client).message == "the server could not go on: ours"
 
 
 def test_bad_line_in_a_file_that_changed_fails_the_request(site):
