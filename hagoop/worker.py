@@ -65,6 +65,8 @@ from hagoop.workbench import Share, Workbench
 log = Logger()
 T = TypeVar("T")
 AFTER_FAILURE_SECONDS = 1.0
+LEAST_CHANGE = 0.2
+"""By what part the interval of Beats must change for a worker to follow."""
 MOST_REFUSED_SECONDS = 8.0
 """A server drops who has not joined within ten seconds."""
 
@@ -308,8 +310,16 @@ class Worker:
 
     async def _say_beat(self, link: WorkerLink, seen: tuple[Seen, ...]) -> None:
         began = self.reactor.seconds()
-        await link.call(commands.Beat, seen=seen, way=self.way.seconds)
+        answer = await link.call(commands.Beat, seen=seen, way=self.way.seconds)
         self.way.answered(self.reactor.seconds() - began)
+        if link is self.link:
+            self._keep_pace(answer["beat_seconds"])
+
+    def _keep_pace(self, seconds: float) -> None:
+        """The fleet has grown or shrunk; not for each worker that comes or goes."""
+        known = self._beats.interval if self._beats is not None else None
+        if known and abs(seconds - known) > LEAST_CHANGE * known:
+            self._set_beats(seconds)
 
     # Slots
 
