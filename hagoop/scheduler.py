@@ -139,7 +139,17 @@ class Scheduler:
         for each in held:
             self.enact(self.ledger.room_made(session.id, each, now))
         kept = [self.ledger.held_again(session.id, each, now) for each in held]
-        return [None if lease is None else self._start_lease(lease).assignment for lease in kept]
+        return [self._keep(lease) if lease is not None else None for lease in kept]
+
+    def _keep(self, lease: Lease) -> Assignment | None:
+        if lease.id not in self.ledger.leases:
+            return None  # Its request failed since, by another of its leases.
+        try:
+            return self._start_lease(lease).assignment
+        except HaGoopError as error:
+            self.ledger.assignment_returned(lease.session.id, lease.id)
+            self.docket.unreadable(lease.request.id, error)
+            return None
 
     def leave(self, session: Session, *, failed: bool) -> None:
         """A session is over."""

@@ -516,6 +516,25 @@ def test_worker_that_waits_to_join_joins_once_and_may_go(site):
     assert not site.scheduler.workers
 
 
+def test_worker_that_holds_work_on_a_changed_input_may_join(site):
+    """Its request fails by name, and has no lease any more; the session is as good as any other."""
+    client, worker = site.client(), site.connect()
+    identity = site.join(worker, process="one")["identity"]
+    site.submit(client)
+    first = site.ask(worker)
+    half = Held(first.id, first.request, Phase.MAP, 0, 0, 5, 0)
+    site.texts.changed = True
+    back = site.connect()
+    answer = site.join(back, identity=identity, process="one", held=(half, evolve(half, front=5, end=10)))
+    assert answer["kept"] == (None, None)
+    status = site.status(client)
+    assert (status.state, status.message) == (State.FAILED, "'a.txt' changed while the request ran")
+    assert not site.scheduler.ledger.leases
+    site.texts.changed = False
+    site.submit(client, "again")
+    assert site.ask(back).request == "r2"
+
+
 def test_worker_that_comes_back_is_told_of_what_has_ended_meanwhile(site):
     """It keeps programs for requests; of those that run it hears nothing."""
     client = site.client()
