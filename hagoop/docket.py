@@ -1,7 +1,7 @@
 """All requests and their data: submitted, moved from phase to phase, ended, forgotten."""
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, Protocol
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
@@ -190,7 +190,7 @@ class Docket:
         if not is_partial:
             self._gone.append(request)
             return
-        Deferred.fromCoroutine(self._drop(request)).addErrback(_broken, "dropping", request)
+        self._once_running("dropping", request, lambda: self._drop(request))
 
     async def _drop(self, request: RequestId) -> None:
         """Nothing of a request is needed any more; its number is not given again."""
@@ -366,8 +366,19 @@ class Docket:
         self._ended_walls[request] = wire.from_plain(float, fact["wall"])
         self._close(request, failed=fact["state"] != State.DONE)
         # The server may have stopped before it was done with this.
-        clearing = Deferred.fromCoroutine(self._clear_runs(self.data[request]))
-        clearing.addErrback(_broken, "clearing", request)
+        data = self.data[request]
+        self._once_running("clearing", request, lambda: self._clear_runs(data))
+
+    def _once_running(
+        self, what: str, request: RequestId, work: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
+        """At recovery: begin to write only when the server runs.  A start that fails must end by itself,
+        and would wait for the journal's thread."""
+
+        def begin() -> None:
+            Deferred.fromCoroutine(work()).addErrback(_broken, what, request)
+
+        self.clock.callLater(0, begin)
 
     async def give_back(self, lender: RequestData) -> None:
         """One fewer reads what is on a request's shelves."""

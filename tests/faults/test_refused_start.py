@@ -1,6 +1,7 @@
-"""S5, S6, S9: what a real server says of a damaged disk, and its exit status."""
+"""S5, S6, S9: what a real server says of a damaged disk, and its exit status; and of a taken port."""
 
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +76,21 @@ def test_flipped_bit_stops_the_start(killed: Cluster, name: str, where: float, s
     assert "Traceback" not in log
     assert file.read_bytes() == damaged
     assert not list(killed.server.folder.glob("*.pid"))
+
+
+def test_port_that_is_taken_stops_the_start(killed: Cluster) -> None:
+    """Also where there is something to clear of a request that has ended; the next start finds all free."""
+    restore(killed, "closed")
+    with socket.create_server((killed.host, killed.commands)):
+        killed.server.start()
+        killed.server.wait()
+    assert killed.server.process is not None
+    assert killed.server.process.poll() == 1
+    said = killed.server.log.read_text()
+    assert f"hagoop-server: Couldn't listen on {killed.host}:{killed.commands}: " in said
+    assert "Traceback" not in said
+    killed.start_server()
+    assert killed.server.said("is in use by process") == 0
 
 
 def test_torn_end_is_dropped_and_the_server_goes_on(killed: Cluster) -> None:

@@ -523,9 +523,10 @@ def test_worker_that_holds_work_on_a_changed_input_may_join(site):
     site.submit(client)
     first = site.ask(worker)
     half = Held(first.id, first.request, Phase.MAP, 0, 0, 5, 0)
+    halves = half, evolve(half, front=5, end=10)
     site.texts.changed = True
     back = site.connect()
-    answer = site.join(back, identity=identity, process="one", held=(half, evolve(half, front=5, end=10)))
+    answer = site.join(back, identity=identity, process="one", held=halves)
     assert answer["kept"] == (None, None)
     status = site.status(client)
     assert (status.state, status.message) == (State.FAILED, "'a.txt' changed while the request ran")
