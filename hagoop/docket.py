@@ -12,9 +12,9 @@ from twisted.python.failure import Failure as TwistedFailure
 from hagoop import wire
 from hagoop.answers import Answer, InThread
 from hagoop.errors import (
-    Damaged,
     RequestError,
     StateError,
+    TransferFailed,
     UnknownRequest,
 )
 from hagoop.interfaces import IInputs, IJournal, ISpool, Syncable
@@ -73,6 +73,7 @@ class Docket:
     :ivar owners: whose each request is: the id of a client's secret, empty where none was asked for.
     :ivar damaged: what to say of answers that are not what they were.
     :ivar unreadable: told what a request needs and the spool has lost; by default the request fails.
+    :ivar stopped: the same where nobody tries again: the request stands still until it is restored.
     """
 
     ledger: Ledger
@@ -91,6 +92,7 @@ class Docket:
     keys: SubmitKeys = field(factory=SubmitKeys)
     damaged: dict[RequestId, str] = field(factory=dict)
     unreadable: Callable[[RequestId, Exception], None] = field(init=False)
+    stopped: Callable[[RequestId, BaseException], None] = field(init=False)
     counts: LineCounts = field(init=False)
     recorder: Recorder = field(init=False)
     _walls: dict[RequestId, float] = field(factory=dict)
@@ -100,7 +102,7 @@ class Docket:
     _gone: list[RequestId] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.unreadable = lambda request, problem: self.fail(request, str(problem))
+        self.unreadable = self.stopped = lambda request, problem: self.fail(request, str(problem))
         self.counts = LineCounts(self.grown, self._miscounted)
         self.recorder = Recorder(self.journal, self.clock)
 
@@ -224,8 +226,8 @@ class Docket:
             return
         if isinstance(error, RequestError):
             self.fail(request, str(error))
-        elif isinstance(error, Damaged):
-            self.unreadable(request, error)
+        elif isinstance(error, TransferFailed):
+            self.stopped(request, error)
         else:
             log.error("counting lines of {request}: {error!r}", request=request, error=error)
             self.fail(request, f"the input cannot be read: {error}")
@@ -313,9 +315,10 @@ class Docket:
         self.forgotten_by_workers(request)
         return self.ledger.requests[request]
 
-    async def record_lost(self, request: RequestId, fact: Fact) -> None:
-        """Put on disk what was lost of a request that is set back."""
-        await self.recorder.record(request, "lost", fact, (), lambda: request in self.data)
+    async def record_lost(self, request: RequestId, places: Sequence[Place | None]) -> None:
+        """Put on disk what was lost of a request that is set back, or that nothing was."""
+        kind, fact = "lost" if places else "sound", {"places": wire.to_plain(places)}
+        await self.recorder.record(request, kind, fact, (), lambda: request in self.data)
 
     def fail(self, request: RequestId, message: str) -> None:
         """End a request without an answer."""
@@ -372,8 +375,7 @@ class Docket:
     def _once_running(
         self, what: str, request: RequestId, work: Callable[[], Coroutine[Any, Any, None]]
     ) -> None:
-        """At recovery: begin to write only when the server runs.  A start that fails must end by itself,
-        and would wait for the journal's thread."""
+        """At recovery: write when the server runs, for a start that fails would wait for who writes."""
 
         def begin() -> None:
             Deferred.fromCoroutine(work()).addErrback(_broken, what, request)

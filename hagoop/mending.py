@@ -3,6 +3,9 @@
 A run that is gone or damaged is found by whoever reads it.  Then all that the request needs now is
 looked at, that it is lost is put on disk, and the request is restored as at a start, from what is left
 of its first map.  Bytes of an answer that clients have are the same when they are made again.
+
+Whoever reads for a worker or a client tells again.  Where a request stands still, for what moves it
+on, or a start, could not read something, it is restored even if nothing is lost after all.
 """
 
 from collections.abc import Sequence
@@ -12,12 +15,12 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hagoop import wire
 from hagoop.disk import is_passing, why
 from hagoop.docket import Docket
 from hagoop.errors import Damaged, RequestError, TransferFailed
 from hagoop.grants import AnswerGrant, AssignmentGrant, Grant
 from hagoop.jobs import Output, RequestId, State
+from hagoop.recorder import RETRY_SECONDS
 from hagoop.recovery import Story, read_stories, restore
 from hagoop.requests import Request
 from hagoop.sound import is_sound
@@ -35,6 +38,8 @@ class Mending:
 
     docket: Docket
     _under_way: set[RequestId] = field(factory=set)
+    _standing: dict[RequestId, BaseException] = field(factory=dict)
+    """What those met that do not go on by themselves, until they are restored."""
     _alarms: dict[RequestId, int] = field(factory=dict)
 
     def unreadable(self, grant: Grant | None, problem: BaseException | None) -> None:
@@ -46,7 +51,7 @@ class Mending:
             self.heard(grant.assignment.request, problem)
 
     def heard(self, request: RequestId, problem: BaseException | None) -> None:
-        """Something that a request needs could not be read."""
+        """Something that a request needs could not be read; whoever needs it will tell again."""
         account = self.docket.ledger.requests.get(request)
         if account is None or request not in self.docket.data:
             return
@@ -57,38 +62,75 @@ class Mending:
                 self.docket.answer_damaged(request, str(problem))
         elif isinstance(problem, RequestError):
             self.docket.fail(request, str(problem))
-        elif isinstance(problem, Damaged) and request not in self._under_way:
+        elif isinstance(problem, Damaged):
             self._begin(request, problem)
 
-    def _begin(self, request: RequestId, problem: Damaged) -> None:
+    def stopped(self, request: RequestId, problem: BaseException) -> None:
+        """The same, but nobody will tell again: the request stands still until it is restored."""
+        self._standing[request] = problem
+        self.heard(request, problem)
+        if self._stands(request):
+            self._begin(request, problem)
+
+    def _begin(self, request: RequestId, problem: BaseException) -> None:
+        if request in self._under_way:
+            return
         self._under_way.add(request)
-        mended = Deferred.fromCoroutine(self._mend(request, problem))
+        mended = Deferred.fromCoroutine(self._see_to(request, problem))
         mended.addErrback(self._unmended, request, problem)
         mended.addBoth(lambda _: self._under_way.discard(request))
 
-    def _unmended(self, reason: Failure, request: RequestId, problem: Damaged) -> None:
-        if reason.check(TransferFailed) and not reason.check(Damaged):
-            # It cannot be found out now; whoever needs it will tell again.
-            log.warn("{request}: {problem}", request=request, problem=reason.value)
-            return
+    def _unmended(self, reason: Failure, request: RequestId, problem: BaseException) -> None:
         log.failure("mending {request}", reason, request=request)
         if request in self.docket.data:
             self.docket.fail(request, f"{problem}; submit the request again")
+
+    async def _see_to(self, request: RequestId, problem: BaseException) -> None:
+        await self._try(request, problem)
+        while self._stands(request):
+            await self._try(request, self._standing[request])
+
+    def _stands(self, request: RequestId) -> bool:
+        """Whether a request stands still."""
+        account = self.docket.ledger.requests.get(request)
+        if account is None or account.state is not State.RUNNING:
+            self._standing.pop(request, None)
+        return request in self._standing
+
+    async def _try(self, request: RequestId, problem: BaseException) -> None:
+        try:
+            if isinstance(problem, Damaged):
+                await self._mend(request, problem)
+                return
+            await self._pause()
+            if self._stands(request):
+                await self._set_back(request)
+        except TransferFailed as passing:
+            # It cannot be found out now.
+            log.warn("{request}: {problem}", request=request, problem=passing)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        pause: Deferred[None] = Deferred()
+        self.docket.clock.callLater(RETRY_SECONDS, pause.callback, None)
+        await pause
 
     async def _mend(self, request: RequestId, problem: Damaged) -> None:
         account = self.docket.ledger.requests[request]
         story, lost = await self._look(request, account)
         if not self._is_running(request, account):
             return
-        if story is None or story.submitted is None or story.closed is not None or account.left_out:
+        if story is None or story.submitted is None:
             self.docket.fail(request, f"{problem}; submit the request again")
         elif not lost:
-            self._false_alarm(request, problem)
+            await self._false_alarm(request, problem)
+        elif story.closed is not None or account.left_out:
+            self.docket.fail(request, f"{problem}; submit the request again")
         elif story.losses >= MOST_LOSSES:
             self.docket.fail(request, f"{problem}, not for the first time: see to the server's disk")
         else:
             log.warn("{request}: {problem}; it is made again", request=request, problem=problem)
-            await self._make_again(request, lost)
+            await self._set_back(request, lost)
 
     def _is_running(self, request: RequestId, account: Request) -> bool:
         """Whether it has neither ended nor been forgotten or set back."""
@@ -126,20 +168,29 @@ class Mending:
         await self.docket.in_thread(look)
         return lost
 
-    def _false_alarm(self, request: RequestId, problem: Damaged) -> None:
+    async def _false_alarm(self, request: RequestId, problem: Damaged) -> None:
         """It may have been read well at another time; but not for ever."""
         self._alarms[request] = alarms = self._alarms.get(request, 0) + 1
         log.warn("{request}: {problem}; but all is there", request=request, problem=problem)
         if alarms >= MOST_ALARMS:
             self.docket.fail(request, f"{problem}; see to the server's disk, then submit it again")
+        elif self._stands(request):
+            await self._set_back(request)
 
-    async def _make_again(self, request: RequestId, lost: Sequence[Output]) -> None:
-        docket = self.docket
+    async def _set_back(self, request: RequestId, lost: Sequence[Output] = ()) -> None:
+        """Restore a request from the journal, without what is lost."""
+        docket, account = self.docket, self.docket.ledger.requests[request]
+        if account.partial_of is not None:
+            docket.fail(request, "what it is made of could not be read; ask for it again")
+            return
         await docket.end_partials(request, "what it was made of was lost")
+        if not self._is_running(request, account):
+            return
         account = docket.set_back(request)
-        places = [each.place for each in lost]
-        await docket.record_lost(request, {"places": wire.to_plain(places)})
+        # Also where nothing is: then all is on disk that was on its way there.
+        await docket.record_lost(request, [each.place for each in lost])
         story = await self._story(request)
         # It may have been cancelled or forgotten meanwhile.
         if story is not None and self._is_running(request, account):
+            self._standing.pop(request, None)
             restore(docket, [story])

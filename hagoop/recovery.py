@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from hagoop import wire
 from hagoop.advancing import enter_step, map_closed
 from hagoop.docket import Docket
+from hagoop.errors import TransferFailed
 from hagoop.jobs import BadLine, Counter, Cover, Missing, Output, Phase, Place, RequestId, State
 from hagoop.ledger import Ledger
 from hagoop.phases import RequestData, round_of
@@ -160,22 +161,31 @@ def read_stories(rows: Iterable[tuple[str, str, Fact]]) -> list[Story]:
 
 
 def restore(docket: Docket, stories: Iterable[Story]) -> None:
-    """Fill an empty docket; then what runs goes on.  Blocks while indexes are read."""
+    """Fill an empty docket; then what runs goes on.  Blocks while indexes are read.
+
+    A request whose runs cannot be read stands still, which is told once the server runs.
+    """
     for story in stories:
         if story.submitted is None:
             docket.found_forgotten(story.request, is_partial=story.is_partial)
             continue
         docket.admit(story.request, story.submitted)
-        data = docket.data[story.request]
-        _take_up_step(docket, data, story)
-        _count(docket.ledger, story)
-        _restore_closed(docket, story)
-        if story.ended is not None:
-            _restore_ended(docket, data, story)
-        elif story.maps:
-            _restore_map(docket, data, story)
-        else:
-            _restore_later(docket, data, story)
+        try:
+            _restore(docket, docket.data[story.request], story)
+        except (TransferFailed, OSError) as problem:
+            docket.clock.callLater(0, docket.stopped, story.request, problem)
+
+
+def _restore(docket: Docket, data: RequestData, story: Story) -> None:
+    _take_up_step(docket, data, story)
+    _count(docket.ledger, story)
+    _restore_closed(docket, story)
+    if story.ended is not None:
+        _restore_ended(docket, data, story)
+    elif story.maps:
+        _restore_map(docket, data, story)
+    else:
+        _restore_later(docket, data, story)
 
 
 def _take_up_step(docket: Docket, data: RequestData, story: Story) -> None:

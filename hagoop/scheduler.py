@@ -465,7 +465,7 @@ class Scheduler:
             if is_shortage(error):
                 self._try_again(request, error, lambda: self._set_aside(decision))
             else:
-                self.docket.unreadable(request, error)
+                self.docket.stopped(request, error)
             return
         except Exception:
             self._stuck(TwistedFailure(), request)
@@ -506,7 +506,7 @@ class Scheduler:
             # The server ends, and says why if there is a reason: its next start goes on from here.
             return
         if isinstance(reason.value, Damaged):
-            self.docket.unreadable(request, reason.value)
+            self.docket.stopped(request, reason.value)
             return
         log.failure("request {request} cannot go on", reason, request=request)
         self.docket.fail(request, f"the server could not go on: {reason.getErrorMessage()}")

@@ -262,13 +262,13 @@ def build_server(
         blobs=[each for story in stories for each in story.programs],
         names=[each for story in stories for each in story.names],
     )
+    mending = Mending(docket)
+    docket.unreadable, docket.stopped = mending.heard, mending.stopped
     restore(docket, stories)
     door = _make_door(config, doorway)
     desk = Desk(scheduler, docket, intake, grants, reactor, web_port, door)
     audit = Audit(config.state / "audit.log" if config.is_open else None, wall_seconds)
     desk.porch = Porch(reactor, audit, bounded=config.is_open)
-    mending = Mending(docket)
-    docket.unreadable = mending.heard
     site = ByteSite(Source(docket, spool, mending), grants, command_port, desk.porch, door.warning)
     links = ServerFactory(desk)
     lives = LivesLog(config.state / LIVES_NAME, ledger, reactor.seconds, wall_seconds)

@@ -70,8 +70,10 @@ SERVER = {
     ),
     "S7": row(
         "damaged or missing file of the spool",
-        """faults/test_spool_damaged: damaged_runs_are_made_again damaged_part_of_an_answer_is_made_again
+        """faults/test_spool_damaged: damaged_runs_are_made_again
+        damaged_runs_of_a_reduce_stop_no_start damaged_part_of_an_answer_is_made_again
         lost_file_is_made_again damaged_answer_is_told_and_not_given damaged_upload_fails_the_request
+        unit/test_mending: lost_run_stops_no_start
         unit/test_checked: no_byte_of_a_damaged_upload_is_given
         unit/test_web: no_byte_of_a_part_is_sent_that_is_not_as_it_was
         unit/test_runs: no_frame_is_read_as_another""",

@@ -79,7 +79,7 @@ def test_flipped_bit_stops_the_start(killed: Cluster, name: str, where: float, s
 
 
 def test_port_that_is_taken_stops_the_start(killed: Cluster) -> None:
-    """Also where there is something to clear of a request that has ended; the next start finds all free."""
+    """Also where there is something to clear of a request that has ended; the next finds all free."""
     restore(killed, "closed")
     with socket.create_server((killed.host, killed.commands)):
         killed.server.start()

@@ -64,7 +64,12 @@ class Gated:
         ran = self.cluster.request("run", *words, "--detach", stdin=stdin)
         assert ran.returncode == 0, ran.stderr.decode()
         self.request = ran.stdout.decode().strip()
-        until(lambda: self.cluster.ask("status", self.request)["done"] > 0.1)
+        until(self._waits)
+
+    def _waits(self) -> bool:
+        """Whether much is committed; a small reduce is committed in one go."""
+        status = self.cluster.ask("status", self.request)
+        return status["phase"] == "reduce" or status["done"] > 0.1
 
     def files(self, shelf: str, name: str) -> list[Path]:
         """What the spool keeps for it."""
@@ -114,6 +119,20 @@ def test_damaged_runs_are_made_again(gated: Gated, damage: Damage) -> None:
     gated.finish()
     assert differ(gated.answer, oracle([TEXT], "cat", KEYS)) == ""
     assert gated.cluster.server.said("it is made again")
+
+
+@pytest.mark.parametrize("damage", [flip, Path.unlink], ids=lambda each: each.__name__)
+def test_damaged_runs_of_a_reduce_stop_no_start(gated: Gated, damage: Damage) -> None:
+    """A start reads all indexes: what cannot be read concerns its request alone, which is mended."""
+    gated.submit("input", "--mapper", "cat", "--reducer", "./gated.sh")
+    until(lambda: gated.cluster.ask("status", gated.request)["phase"] == "reduce")
+    gated.cluster.server.kill()
+    [segment] = gated.files(".runs", "segment-*")
+    damage(segment)
+    gated.cluster.start_server()
+    gated.finish()
+    assert differ(gated.answer, oracle([TEXT], "cat", "cat")) == ""
+    assert gated.cluster.server.said("is damaged: " if damage is flip else "no such file")
 
 
 @pytest.mark.parametrize("damage", [flip, truncate], ids=lambda each: each.__name__)

@@ -22,6 +22,7 @@ from hagoop.jobs import Output, Phase, RequestId
 from hagoop.journal import Journal, MemoryDisk, MemoryStore
 from hagoop.ledger import Ledger
 from hagoop.memory_spool import MemorySpool
+from hagoop.mending import Mending
 from hagoop.ranges import Range, RangeSet
 from hagoop.recovery import read_stories, restore
 from hagoop.roles import Desk
@@ -66,9 +67,18 @@ class Mark:
 
 @define(eq=False)
 class ForgetfulSpool(MemorySpool):
-    """What was not synced is lost in a crash."""
+    """What was not synced is lost in a crash.
+
+    :ivar troubles: what goes wrong the next times that something is read.
+    """
 
     synced: set[str] = field(factory=set)
+    troubles: list[Exception] = field(factory=list)
+
+    def open(self, place):
+        if self.troubles:
+            raise self.troubles.pop(0)
+        return MemorySpool.open(self, place)
 
     def keep(self, request, arrived):
         place, _ = MemorySpool.keep(self, request, arrived)
@@ -116,6 +126,10 @@ class Disk:
             self.rounds.add(body["round"])
         elif write.kind == "ended":
             self.ends[write.name] += 1
+        elif write.kind == "lost":
+            # What is there of it is committed still; what is not will be again.
+            for each in [each for each in self._committed if each[0].split(".")[0] == write.name]:
+                del self._committed[each]
 
     def _commit(self, stream, body):
         output = wire.from_plain(Output, body["output"])
@@ -125,7 +139,7 @@ class Disk:
         self.safe.add((request, Phase(body["phase"]), body["round"], output.start, output.end))
         if output.place is not None:
             assert output.place.path in self.spool.synced
-            with self.spool.open(output.place) as file:
+            with MemorySpool.open(self.spool, output.place) as file:
                 assert hashlib.sha256(file.read()).hexdigest() == output.digest
 
 
@@ -272,6 +286,8 @@ class Server:
             self.scheduler.forget,
             self.most_runs,
         )
+        mending = Mending(self.docket)
+        self.docket.unreadable, self.docket.stopped = mending.heard, mending.stopped
         self.recover()
         grants = Grants(lambda: "word", self.life.seconds)
         self.desk = Desk(self.scheduler, self.docket, None, grants, self.life, lambda: 0)
