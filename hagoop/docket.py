@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
 from hagoop import wire
+from hagoop.ages import Ages
 from hagoop.answers import Answer, InThread
 from hagoop.errors import (
     RequestError,
@@ -95,8 +96,8 @@ class Docket:
     stopped: Callable[[RequestId, BaseException], None] = field(init=False)
     counts: LineCounts = field(init=False)
     recorder: Recorder = field(init=False)
+    ages: Ages = field(init=False)
     _walls: dict[RequestId, float] = field(factory=dict)
-    _ended_walls: dict[RequestId, float] = field(factory=dict)
     _waiting: dict[RequestId, list["Deferred[None]"]] = field(factory=dict)
     _number: int = 0
     _gone: list[RequestId] = field(factory=list)
@@ -105,6 +106,7 @@ class Docket:
         self.unreadable = self.stopped = lambda request, problem: self.fail(request, str(problem))
         self.counts = LineCounts(self.grown, self._miscounted)
         self.recorder = Recorder(self.journal, self.clock)
+        self.ages = Ages(self.clock, self.wall)
 
     # Submitting
 
@@ -198,8 +200,8 @@ class Docket:
         """Nothing of a request is needed any more; its number is not given again."""
         if int(request[1:]) == self._number:
             await self._keep_number(request)
-        await self.journal.forget(request)
-        await self.journal.forget(f"{request}.runs")
+        await self.recorder.forget(request)
+        await self.recorder.forget(f"{request}.runs")
 
     def begin(self, request: RequestId) -> None:
         """Start, or start again, a step's map phase: its lines are counted while it runs."""
@@ -345,15 +347,17 @@ class Docket:
         }
         await self.recorder.record(request, "ended", fact)
         self.ended_facts[request] = digest, size
-        self._ended_walls[request] = self.wall()
+        self.ages.ended(request)
         log.info("request {request} {state} {message}", request=request, state=state, message=message)
         self.forgotten_by_workers(request)
         # Whoever waits for the end may forget the request at once.
         self._close(request, failed=state is not State.DONE)
-        await self._clear_runs(data)
         lender, data.lender = data.lender, None
-        if lender is not None:
-            await self.give_back(lender)
+        try:
+            await self._clear_runs(data)
+        finally:
+            if lender is not None:
+                await self.give_back(lender)
 
     def _close(self, request: RequestId, *, failed: bool) -> None:
         self.data[request].answer.close(failed=failed)
@@ -366,7 +370,7 @@ class Docket:
         """At recovery: this request had ended."""
         digest, size = wire.from_plain(str, fact["digest"]), wire.from_plain(int, fact["size"])
         self.ended_facts[request] = digest, size
-        self._ended_walls[request] = wire.from_plain(float, fact["wall"])
+        self.ages.had_ended(request, wire.from_plain(float, fact["wall"]))
         self._close(request, failed=fact["state"] != State.DONE)
         # The server may have stopped before it was done with this.
         data = self.data[request]
@@ -393,8 +397,10 @@ class Docket:
             return
         data.runs.clear()
         data.close_inputs()
-        await self.journal.forget(data.runs_shelf)
+        # First: nothing needs them, whatever rows still name, and on a disk that is full they make room.
         await self.spool.forget(data.runs_shelf)
+        clearing = Deferred.fromCoroutine(self.recorder.forget(data.runs_shelf))
+        clearing.addErrback(_broken, "clearing", data.id)
 
     async def cancel(self, request: RequestId) -> None:
         """Stop a request; one that has ended stays as it is."""
@@ -408,8 +414,12 @@ class Docket:
         await self.cancel(request)
         # It may be on its way to another end.
         await self.ended(request)
+        if int(request[1:]) == self._number:
+            await self._keep_number(request)
+        await self.recorder.forget(request, lambda: request in self.data)
         data = self.data.pop(request, None)
         if data is None:
+            # Another has waited for the same.
             return
         self.ledger.request_forgotten(request)
         self.keys.forget(request)
@@ -418,10 +428,7 @@ class Docket:
         self.counts.forget(request)
         self.ended_facts.pop(request, None)
         self.damaged.pop(request, None)
-        self._ended_walls.pop(request, None)
-        if int(request[1:]) == self._number:
-            await self._keep_number(request)
-        await self.journal.forget(request)
+        self.ages.forget(request)
         await self.spool.forget(data.answer_shelf)
         self._drop_programs()
 
@@ -435,10 +442,10 @@ class Docket:
 
     async def _keep_number(self, request: RequestId) -> None:
         """The newest number must not come again after a restart: late commits may name it."""
-        older, self._gone = self._gone, [request]
         await self.recorder.record(gone_stream(request), "forgotten", {})
-        for each in older:
-            await self.journal.forget(gone_stream(each))
+        older, self._gone = self._gone, [request]
+        for each in [each for each in older if each != request]:
+            await self.recorder.forget(gone_stream(each))
 
     # Asking
 
@@ -484,10 +491,6 @@ class Docket:
     def age(self, request: RequestId) -> float:
         """Seconds since it was submitted, restarts included."""
         return max(0.0, self.wall() - self._walls[request])
-
-    def kept(self, request: RequestId) -> float:
-        """Seconds since it ended, restarts included; 0 while it runs."""
-        return max(0.0, self.wall() - self._ended_walls.get(request, self.wall()))
 
     def status(self, account: Request) -> RequestStatus:
         """A request as clients see it."""

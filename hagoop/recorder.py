@@ -1,4 +1,4 @@
-"""Facts that must come to the disk, and wait there for room."""
+"""Facts that must come to the disk, or go from it, and wait there for room."""
 
 from collections.abc import Callable, Sequence
 
@@ -18,7 +18,7 @@ Fact = dict[str, object]
 
 @frozen
 class Recorder:
-    """Appends to a journal; what finds the disk full is tried again, for as long as it is wanted."""
+    """Writes to a journal; what finds the disk full is tried again, for as long as it is wanted."""
 
     journal: IJournal
     clock: IReactorTime
@@ -35,10 +35,22 @@ class Recorder:
 
         :raises StateError: the journal is closed, or the disk has failed: the server ends.
         """
+        await self._insist(stream, lambda: self.journal.append(stream, kind, fact, syncs), is_wanted)
+
+    async def forget(self, stream: str, is_wanted: Callable[[], bool] = lambda: True) -> None:
+        """Remove a stream with all its facts.
+
+        :raises StateError: as for ``record``.
+        """
+        await self._insist(stream, lambda: self.journal.forget(stream), is_wanted)
+
+    async def _insist(
+        self, stream: str, write: "Callable[[], Deferred[None]]", is_wanted: Callable[[], bool]
+    ) -> None:
         is_told = False
         while is_wanted():
             try:
-                return await self.journal.append(stream, kind, fact, syncs)
+                return await write()
             except SpoolFull:
                 if not is_told:
                     log.warn("the disk is full: {stream} waits for room", stream=stream)

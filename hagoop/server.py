@@ -33,6 +33,7 @@ from hagoop.ending import fail_at_exit, tell_plainly
 from hagoop.errors import SpoolFull, StateError, TransferFailed
 from hagoop.experience import Record
 from hagoop.fleet import Fleet
+from hagoop.forgetting import forget_old
 from hagoop.grants import Grant, Grants
 from hagoop.intake import Intake
 from hagoop.interfaces import IServerReactor
@@ -188,9 +189,7 @@ class Server:
 
     async def forget_old(self) -> None:
         """Forget requests that ended longer ago than ``--keep``."""
-        for request in list(self.docket.ended_facts):
-            if self.docket.kept(request) > self.config.keep_seconds:
-                await self.docket.forget(request)
+        await forget_old(self.docket, self.config.keep_seconds)
 
     async def stop(self) -> None:
         """Write down everything and close."""

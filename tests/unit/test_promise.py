@@ -211,8 +211,8 @@ def test_partial_answers_do_not_outlive_a_crash_but_for_their_numbers():
     assert set(world.server.docket.data) == {"r1"}
     world.drain()
     facts = [(stream, kind) for stream, kind, _ in world.disk.memory.facts if stream != "r1"]
-    # That of the one that was lost, or of the next: whoever asked may have asked again by now.
-    assert facts in ([("r2.gone", "forgotten")], [("r3.gone", "forgotten")])
+    # That of the one that was lost, or of a later one: whoever asked may have asked again by now.
+    assert facts in [[(f"r{number}.gone", "forgotten")] for number in range(2, 9)]
     world.run()
 
 
