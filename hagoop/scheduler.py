@@ -22,7 +22,7 @@ from hagoop.errors import (
     StateError,
     WorkerLost,
 )
-from hagoop.interfaces import Arrived, IWorker
+from hagoop.interfaces import Arrived, IWorker, Syncable
 from hagoop.jobs import (
     Assignment,
     AssignmentId,
@@ -30,6 +30,7 @@ from hagoop.jobs import (
     Finished,
     Held,
     Phase,
+    Place,
     RequestId,
     Seen,
     SessionId,
@@ -345,10 +346,7 @@ class Scheduler:
             Comparing(self.docket).came_late(session.name, job, arrived)
             self.survived.job_came_late(job.end - job.start if job.phase is Phase.MAP else 0)
             return False
-        index = self._check(data, job, arrived)
-        kept = self.docket.spool.keep(data.shelf(job.phase), arrived) if arrived else None
-        if kept and index is not None:
-            data.know(kept[0], index)
+        kept = self._keep(data, job, arrived)
         progress, decisions = self.ledger.job_committed(session.id, job, self.clock.seconds())
         if progress is None:
             return False
@@ -362,25 +360,28 @@ class Scheduler:
         self._serve_soon()
         return True
 
-    def _check(self, data: RequestData, job: Finished, arrived: Arrived | None) -> RunIndex | None:
+    def _keep(
+        self, data: RequestData, job: Finished, arrived: Arrived | None
+    ) -> tuple[Place, Syncable] | None:
+        """Check a job's bytes and give them a place; those that get none are nobody's any more."""
         if arrived is None:
             if job.size:
                 raise BadMessage("a job's bytes have not arrived")
             return None
-        if (arrived.size, arrived.digest) != (job.size, job.digest):
-            self._drop(arrived)
-            raise BadMessage("a job's bytes are not those that it announced")
-        if not data.prints_runs(job.phase):
-            return None
         try:
-            return data.check_run(arrived)
-        except BadMessage:
-            self._drop(arrived)
-            raise
-
-    def _drop(self, arrived: Arrived | None) -> None:
-        if arrived is not None:
+            index = self._check(data, job, arrived)
+            kept = self.docket.spool.keep(data.shelf(job.phase), arrived)
+        except BaseException:
             arrived.discard()
+            raise
+        if index is not None:
+            data.know(kept[0], index)
+        return kept
+
+    def _check(self, data: RequestData, job: Finished, arrived: Arrived) -> RunIndex | None:
+        if (arrived.size, arrived.digest) != (job.size, job.digest):
+            raise BadMessage("a job's bytes are not those that it announced")
+        return data.check_run(arrived) if data.prints_runs(job.phase) else None
 
     def front(self, assignment: AssignmentId) -> int:
         """Where an assignment's front is, -1 when it is gone."""

@@ -17,6 +17,7 @@ from hagoop.errors import (
     LimitExceeded,
     NoSuchInput,
     NotJoined,
+    SpoolFull,
     TransferFailed,
     UnknownRequest,
     VersionMismatch,
@@ -713,6 +714,25 @@ def test_sorted_run_that_is_none_is_refused_and_not_kept(site):
     with pytest.raises(BadMessage, match="not a sorted run"):
         site.commit(worker, site.job(site.ask(worker)))
     assert site.spool.used_bytes == 0
+
+
+def test_commit_that_finds_no_room_leaves_nothing_and_counts_when_it_comes_again(site, monkeypatch):
+    """The worker hears it, and does the job anew."""
+    worker = site.worker()
+    client = site.client()
+    site.submit(client)
+    assignment = site.ask(worker)
+
+    def full(spool, request, arrived):
+        raise SpoolFull("The server's disk is full; free some space there, then try again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MemorySpool, "keep", full)
+        with pytest.raises(SpoolFull):
+            site.commit(worker, site.job(assignment))
+    assert (site.spool.used_bytes, site.spool._memory.used) == (0, 0)
+    assert site.commit(worker, site.job(assignment)) == (True, -1)
+    assert site.status(client).state is State.DONE
 
 
 def test_late_commit_changes_nothing(site):
