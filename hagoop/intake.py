@@ -131,8 +131,15 @@ class Intake:
             return await self._survey_all(request, submission.sources, syncs), syncs
         except BaseException:
             # What was kept of programs stays for the next who names them: on disk, and closed.
-            await self.in_thread(lambda: _sync(syncs))
+            await self._sync(syncs)
             raise
+
+    async def _sync(self, kept: Sequence[Syncable]) -> None:
+        try:
+            await self.in_thread(lambda: _sync(kept))
+        except OSError as problem:
+            # The system tells it once: the next to ask would find all well.
+            raise self.spool.unsynced(problem) from problem
 
     async def _survey_all(
         self, request: RequestId, sources: Sequence[Source], syncs: list[Syncable]
@@ -161,6 +168,7 @@ class Intake:
         for wanted in submission.program.files:
             check_shipped(wanted.path)
             if self.spool.has_blob(wanted.digest):
+                syncs.append(self.spool.hold_blob(wanted.digest))
                 continue
             arrived = self._find(uploaded.get(wanted.digest, wanted.path))
             if arrived.digest != wanted.digest:

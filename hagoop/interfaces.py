@@ -148,6 +148,12 @@ class ISpool(Interface):
     def keep_blob(arrived: Arrived) -> Syncable:
         """Keep a program under its digest; one that is there already is not kept twice."""
 
+    def hold_blob(digest: str) -> Syncable:
+        """What syncs a program that is kept already: whoever brought it may not have come to that.
+
+        :raises TransferFailed: it is not kept.
+        """
+
     def drop_blobs(wanted: Iterable[str]) -> None:
         """Remove the programs that these digests do not name."""
 
@@ -163,7 +169,7 @@ class ISpool(Interface):
     def open_blob(digest: str) -> BinaryIO:
         """Its bytes, to read.
 
-        :raises TransferFailed: it is not kept.
+        :raises Damaged: it is not kept.
         """
 
 

@@ -173,11 +173,15 @@ class Journal:
     def _commit(self) -> tuple[list[Write], Exception | None]:
         """Sync and commit one group; in the thread."""
         group = self._drain()
+        # Whatever it is, a Deferred that never fires would be worse.
         try:
             for each in {id(each): each for write in group for each in write.syncs}.values():
                 each.sync()
+        except Exception as problem:
+            # Also for want of room: the system forgets what it could not write, and calls it clean.
+            return group, _broken(self._store.name, problem)
+        try:
             self._store.commit(group)
-        # Whatever it is, a Deferred that never fires would be worse.
         except Exception as problem:
             return group, _verdict(self._store.name, problem)
         return group, None
@@ -296,6 +300,10 @@ class MemoryStore:
 def _verdict(name: str, problem: Exception) -> Exception:
     if is_full(problem):
         return SpoolFull("The server's disk is full; free some space there, then try again")
+    return _broken(name, problem)
+
+
+def _broken(name: str, problem: Exception) -> StateError:
     if not isinstance(problem, (OSError, sqlite3.Error)):
         log.failure("A group for {name} failed", name=name)
     made = StateError(

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
 from hagoop.arriving import ArrivedBytes, Arriving, Quota, Room, as_quota
-from hagoop.errors import Damaged, TransferFailed
+from hagoop.errors import Damaged
 from hagoop.interfaces import Arrived, ISpool, Syncable
 from hagoop.jobs import Place, RequestId
 
@@ -109,6 +109,10 @@ class MemorySpool:
             self._blobs[arrived.digest] = _take(arrived)
         return Nothing()
 
+    def hold_blob(self, digest: str) -> Syncable:
+        self.open_blob(digest)
+        return Nothing()
+
     def drop_blobs(self, wanted: Iterable[str]) -> None:
         kept = set(wanted)
         for digest in [each for each in self._blobs if each not in kept]:
@@ -123,7 +127,7 @@ class MemorySpool:
 
     def open_blob(self, digest: str) -> BinaryIO:
         if digest not in self._blobs:
-            raise TransferFailed(f"No program with digest {digest} is here")
+            raise Damaged(f"No program with digest {digest} is here")
         return io.BytesIO(self._blobs[digest])
 
 

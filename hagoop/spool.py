@@ -126,6 +126,13 @@ class FolderSpool:
             self._on_broken()
         return told
 
+    def unsynced(self, problem: OSError) -> StateError:
+        """What it means that a sync has failed: also for want of room its bytes are lost."""
+        self._on_broken()
+        return StateError(
+            f"The spool could not be synced ({why(problem)}); see to the disk, then restart"
+        )
+
     def new_texts(self) -> TextFile:
         """Room for the text of packed inputs; the next start removes what is left of it."""
 
@@ -273,11 +280,14 @@ class FolderSpool:
         _check_unkept(arrived)
         if path.exists():
             arrived.discard()
-            return StoredFile(io.FileIO(path, "rb"), _folders(path))
+            return self.hold_blob(arrived.digest)
         try:
             return self._settle(arrived, path)
         except OSError as problem:
             raise self._unwritten(problem) from problem
+
+    def hold_blob(self, digest: str) -> Syncable:
+        return StoredFile(self._open_blob(digest), _folders(self._blob(digest)))
 
     def drop_blobs(self, wanted: Iterable[str]) -> None:
         kept = set(wanted)
@@ -294,10 +304,14 @@ class FolderSpool:
             return file.seek(0, os.SEEK_END)
 
     def open_blob(self, digest: str) -> BinaryIO:
+        return io.BufferedReader(self._open_blob(digest))
+
+    def _open_blob(self, digest: str) -> io.FileIO:
         try:
-            return open(self._blob(digest), "rb")
+            return io.FileIO(self._blob(digest), "rb")
         except OSError as problem:
-            raise TransferFailed(f"No program with digest {digest} is here") from problem
+            kind = TransferFailed if is_passing(problem) else Damaged
+            raise kind(f"No program with digest {digest} is here ({why(problem)})") from problem
 
     def _blob(self, digest: str) -> Path:
         if not _is_digest(digest):

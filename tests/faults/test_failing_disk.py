@@ -100,6 +100,7 @@ FAILURES = [
     (SEGMENT, "fdatasync:error=EIO"),
     ("spool/requests", "fsync:error=EIO"),
     (ARRIVING, "write:error=EIO:when=3"),
+    (SEGMENT, "fdatasync:error=EDQUOT"),
 ]
 SHORT = {0, 6}
 

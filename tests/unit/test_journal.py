@@ -147,10 +147,16 @@ def test_group_syncs_each_thing_once_before_it_fires(subject):
     assert story == ["shared", "other", "fired", "fired", "fired"]
 
 
-def test_full_disk_fails_the_group_and_nothing_after_it(subject):
+def test_full_disk_fails_the_group_and_nothing_after_it(subject, monkeypatch):
     """ENOSPC is told as SpoolFull, leaves no fact, and passes."""
     journal = subject.open()
-    failed = journal.append("r1", "committed", {"n": 1}, [Bytes(OSError(errno.ENOSPC, "No space left"))])
+
+    def full(writes):
+        monkeypatch.undo()
+        raise OSError(errno.ENOSPC, "No space left")
+
+    monkeypatch.setattr(journal._store, "commit", full)
+    failed = journal.append("r1", "committed", {"n": 1})
     beside = journal.append("r1", "committed", {"n": 2})
     problem = subject.run(failed).value
     assert isinstance(problem, SpoolFull)
@@ -160,13 +166,14 @@ def test_full_disk_fails_the_group_and_nothing_after_it(subject):
     assert [body["n"] for _, _, body in journal.replay()] == [3]
 
 
-def test_failed_sync_breaks_the_journal_for_good(subject):
-    """After EIO nothing is acknowledged, nothing is tried again, and the owner is told once."""
-    told = []
-    journal, bad = subject.open(told.append), Bytes(OSError(errno.EIO, "Input/output error"))
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC, errno.EDQUOT])
+def test_failed_sync_breaks_the_journal_for_good(subject, number):
+    """Nothing is acknowledged, nothing is tried again, and the owner is told once."""
+    told, said = [], os.strerror(number)
+    journal, bad = subject.open(told.append), Bytes(OSError(number, said))
     problem = subject.run(journal.append("r1", "committed", {}, [bad])).value
     assert isinstance(problem, StateError)
-    assert "could not be written (input/output error); see to the disk, then restart" in str(problem)
+    assert f"could not be written ({said.lower()}); see to the disk, then restart" in str(problem)
     bad.problem = None
     assert subject.run(journal.append("r1", "committed", {}, [bad])).value is problem
     assert subject.run(journal.put("worker", {})).value is problem
