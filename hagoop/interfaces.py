@@ -154,6 +154,9 @@ class ISpool(Interface):
         :raises TransferFailed: it is not kept.
         """
 
+    def lose_blob(digest: str) -> None:
+        """A program is not what it was: whoever names it next must bring it again."""
+
     def drop_blobs(wanted: Iterable[str]) -> None:
         """Remove the programs that these digests do not name."""
 

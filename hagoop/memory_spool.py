@@ -113,6 +113,9 @@ class MemorySpool:
         self.open_blob(digest)
         return Nothing()
 
+    def lose_blob(self, digest: str) -> None:
+        self._room.give(len(self._blobs.pop(digest, b"")))
+
     def drop_blobs(self, wanted: Iterable[str]) -> None:
         kept = set(wanted)
         for digest in [each for each in self._blobs if each not in kept]:

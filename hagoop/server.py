@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 
 from hagoop import wire
 from hagoop.answers import Answer
-from hagoop.disk import StateLock, lock_state, refuse_other
+from hagoop.disk import StateLock, is_passing, lock_state, refuse_other
 from hagoop.docket import Docket
 from hagoop.door.audit import Audit
 from hagoop.door.book import Book
@@ -30,14 +30,14 @@ from hagoop.door.doors import Door, LockedDoor, OpenDoor
 from hagoop.door.doorway import Doorway, introduce, open_doorway, own_host
 from hagoop.door.porch import Porch
 from hagoop.ending import fail_at_exit, tell_plainly
-from hagoop.errors import SpoolFull, StateError, TransferFailed
+from hagoop.errors import BadProgram, Damaged, SpoolFull, StateError, TransferFailed
 from hagoop.experience import Record
 from hagoop.fleet import Fleet
 from hagoop.forgetting import forget_old
 from hagoop.grants import Grant, Grants
 from hagoop.intake import Intake
 from hagoop.interfaces import IServerReactor
-from hagoop.jobs import Assignment, RequestId, State, WorkerId
+from hagoop.jobs import Assignment, RequestId, Shipped, State, WorkerId
 from hagoop.journal import SqliteJournal
 from hagoop.ledger import Ledger
 from hagoop.lives_log import LIVES_NAME, LivesLog
@@ -49,9 +49,10 @@ from hagoop.roles import Desk
 from hagoop.scheduler import Scheduler
 from hagoop.sessions import ServerFactory
 from hagoop.signals import Signals
+from hagoop.sound import sound_chunks
 from hagoop.spool import FolderSpool
 from hagoop.survived import Survived
-from hagoop.web import ByteSite
+from hagoop.web import ByteSite, read_chunks
 
 log = Logger()
 KEEP_RECORDS_SECONDS = 5.0
@@ -79,9 +80,21 @@ class Source:
         """As the docket does it."""
         return self.docket.in_thread
 
-    def program(self, digest: str) -> BinaryIO:
-        """A shipped file."""
-        return self.spool.open_blob(digest)
+    def program(self, shipped: Shipped) -> Iterator[bytes]:
+        """The bytes of a shipped file.
+
+        :raises BadProgram: they are not what was shipped, as is found out at their end, or gone; whoever
+            ships it next brings it again.
+        """
+        try:
+            yield from sound_chunks(read_chunks(self.spool.open_blob(shipped.digest)), shipped.digest)
+        except (Damaged, OSError) as problem:
+            if is_passing(problem):
+                raise
+            self.spool.lose_blob(shipped.digest)
+            raise BadProgram(
+                f"{shipped.path} was lost or damaged on the server's disk; submit the request again"
+            ) from problem
 
     def assignment(self, assignment: Assignment) -> Iterator[bytes]:
         """Lines or slices."""

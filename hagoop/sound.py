@@ -1,7 +1,7 @@
 """Whether the spool still has the bytes that were kept, by their SHA-256, which the journal knows."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from hagoop.disk import is_passing, why
@@ -26,6 +26,19 @@ def check_sound(
         also(chunk)
     if found.hexdigest() != digest:
         raise Damaged(f"{place.path!r} of the spool is damaged: it has another digest than it had")
+
+
+def sound_chunks(chunks: Iterator[bytes], digest: str) -> Iterator[bytes]:
+    """The same, looked at as they go by; whoever takes them knows what they should be.
+
+    :raises Damaged: at their end: they are others.
+    """
+    found = hashlib.sha256()
+    for each in chunks:
+        found.update(each)
+        yield each
+    if found.hexdigest() != digest:
+        raise Damaged(f"what was kept as {digest} has another digest")
 
 
 def is_sound(spool: ISpool, output: Output) -> bool:

@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -289,12 +290,21 @@ class FolderSpool:
     def hold_blob(self, digest: str) -> Syncable:
         return StoredFile(self._open_blob(digest), _folders(self._blob(digest)))
 
+    def lose_blob(self, digest: str) -> None:
+        self._lose(self._blob(digest))
+
+    def _lose(self, path: Path) -> None:
+        """Any thread may have been faster."""
+        with suppress(FileNotFoundError):
+            size = path.stat().st_size
+            path.unlink()
+            self._room.give(size)
+
     def drop_blobs(self, wanted: Iterable[str]) -> None:
         kept = set(wanted)
         for path in (self.folder / "blobs").iterdir():
             if path.name not in kept:
-                self._room.give(path.stat().st_size)
-                path.unlink()
+                self._lose(path)
 
     def has_blob(self, digest: str) -> bool:
         return _is_digest(digest) and self._blob(digest).exists()

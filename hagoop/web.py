@@ -21,7 +21,7 @@ from hagoop.channels import ByteChannel, ByteRequest, GrantedSite
 from hagoop.door.porch import Porch
 from hagoop.errors import HaGoopError
 from hagoop.grants import AnswerGrant, AssignmentGrant, Grant, Grants, UploadGrant
-from hagoop.jobs import Assignment, RequestId
+from hagoop.jobs import Assignment, RequestId, Shipped
 
 log = Logger()
 RANGE = re.compile(rb"bytes=(\d{1,18})-")
@@ -37,8 +37,8 @@ class ByteSource(Protocol):
     def in_thread(self) -> InThread:
         """Calls a function in a thread."""
 
-    def program(self, digest: str) -> BinaryIO:
-        """A shipped file; raises ``HaGoopError`` when it is not there.  Blocks."""
+    def program(self, shipped: Shipped) -> Iterator[bytes]:
+        """The bytes of a shipped file.  Blocks."""
 
     def assignment(self, assignment: Assignment) -> Iterator[bytes]:
         """The bytes of an assignment; raises ``HaGoopError`` when its request is gone.  Blocks."""
@@ -270,14 +270,10 @@ class Programs(_Leaf):
     def render_GET(self, request: ByteRequest) -> bytes | int:
         grant = request.grant
         files = grant.assignment.program.files if isinstance(grant, AssignmentGrant) else ()
-        wanted = [each.digest for each in files if request.is_for(each.digest)]
+        wanted = [each for each in files if request.is_for(each.digest)]
         if not wanted:
             return self.refuse(request, FORBIDDEN, "this program was not granted")
-        try:
-            file = self.source.program(wanted[0])
-        except HaGoopError as error:
-            return self.refuse(request, NOT_FOUND, str(error))
-        return self.send(request, read_chunks(file))
+        return self.send(request, self.source.program(wanted[0]))
 
 
 class Answers(_Leaf):
@@ -360,4 +356,4 @@ def _root(source: ByteSource, warning: bool) -> IResource:
     return root
 
 
-__all__ = ["ByteSite", "ByteSource"]
+__all__ = ["ByteSite", "ByteSource", "read_chunks"]

@@ -23,7 +23,7 @@ from hagoop import commands
 from hagoop.answers import Answer
 from hagoop.door.audit import Audit
 from hagoop.door.porch import Porch
-from hagoop.errors import Damaged, NoSuchInput, TransferFailed, WorkerLost
+from hagoop.errors import BadProgram, Damaged, NoSuchInput, TransferFailed, WorkerLost
 from hagoop.grants import GRANT_SECONDS, AnswerGrant, AssignmentGrant, Grant, Grants, UploadGrant
 from hagoop.interfaces import Arrived
 from hagoop.jobs import (
@@ -137,10 +137,10 @@ class Door:
     def in_thread(self, function, *arguments):
         return self.call(function, *arguments).addCallback(lambda _: None)
 
-    def program(self, digest: str) -> BinaryIO:
-        if digest == "d2":
-            raise TransferFailed("No program with digest d2 is here")
-        return BytesIO(b"#!/bin/sh\n")
+    def program(self, shipped: Shipped) -> Iterator[bytes]:
+        if shipped.digest == "d2":
+            raise BadProgram("words was lost")
+        yield b"#!/bin/sh\n"
 
     def assignment(self, assignment: Assignment) -> Iterator[bytes]:
         if self.forgotten:
@@ -468,8 +468,9 @@ def test_programs_of_an_assignment_are_sent(door):
     """Only its own, and only to who works on it."""
     word = door.give_assignment()
     assert door.ask("GET", "programs/d1", word).body == b"#!/bin/sh\n"
-    missing = door.ask("GET", "programs/d2", word)
-    assert (missing.code, missing.body) == (404, b"No program with digest d2 is here\n")
+    with pytest.raises(RemoteDisconnected):
+        door.ask("GET", "programs/d2", word)
+    assert door.problems == [(door.grants.find(word), BadProgram)]
     for digest, other in [("d3", word), ("d1", None), ("d1", door.give_upload("d1"))]:
         reply = door.ask("GET", f"programs/{digest}", other)
         assert (reply.code, reply.body) == (403, b"this program was not granted\n")
