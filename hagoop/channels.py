@@ -22,6 +22,8 @@ from hagoop.tuning import tune
 BEARER = b"Bearer "
 MOST_UNWANTED = 64 << 10
 """How much of a body is listened to that nobody has allowed."""
+IDLE_SECONDS = 60
+"""How long a connection may stand still, unless it brings what was granted or waits for an answer."""
 
 
 @define(eq=False)
@@ -157,6 +159,14 @@ class ByteChannel(HTTPChannel):
         if request.given is not None:
             self._secret = request.given.secret
         self.byte_site.porch.passed(self)
+        if isinstance(request.grant, UploadGrant):
+            # What comes through a pipe comes when it comes; a machine that is gone is noticed anyway.
+            self.setTimeout(None)
+
+    def allContentReceived(self) -> None:
+        """A request is whole: what follows it may be late again."""
+        self.setTimeout(self.byte_site.timeOut)
+        super().allContentReceived()
 
     def is_of(self, secrets: Collection[str]) -> bool:
         """Whether it was opened by one of these."""
@@ -211,7 +221,7 @@ class GrantedSite(Site):
         self.porch = porch
         self.channels: dict[ByteChannel, None] = {}
         # Twisted would look at a clock of its own.
-        super().__init__(root, reactor=porch.clock)
+        super().__init__(root, timeout=IDLE_SECONDS, reactor=porch.clock)
 
     def drop(self, secrets: Collection[str]) -> None:
         """End what these have opened."""

@@ -1,5 +1,7 @@
 """The files of an INPUT as a client sends them: a list of them, then their bytes."""
 
+import os
+import stat
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from tempfile import SpooledTemporaryFile, gettempdir
@@ -67,17 +69,20 @@ class Stdin(BytesIO):
     A file is read again from where it was.  Of a pipe a copy is kept, as long as it is not too large.
 
     :ivar is_kept: whether all that was read is still there.
+    :ivar descriptor: where there may be nothing to read for long; None: there always is.
     """
 
     def __init__(self, file: BinaryIO, most_bytes: int = COPY_BYTES) -> None:
         super().__init__()
         self._stdin, self._most = file, most_bytes
         self._copy = cast(BinaryIO, SpooledTemporaryFile(MEMORY_BYTES))
+        self._copied = 0
+        self.descriptor = _descriptor_to_watch(file)
         self._start: int | None = None
         self._began = self._ended = False
         self.is_kept = True
 
-    def again(self) -> Lent:
+    def again(self) -> "Lent | Stdin":
         """All of it, from its beginning."""
         if not self._began and self._stdin.seekable():
             self._start = self._stdin.tell()
@@ -85,25 +90,38 @@ class Stdin(BytesIO):
         if self._start is not None:
             self._stdin.seek(self._start)
         self._copy.seek(0)
-        return Lent(self)
+        return Lent(self) if self.descriptor is None else self
+
+    @property
+    def waits(self) -> bool:
+        """Whether what is read next must still come to the descriptor."""
+        at_hand = self.is_kept and self._copy.tell() < self._copied
+        return not self._ended and not at_hand
 
     def read(self, size: int | None = -1) -> bytes:
-        """The next bytes.  Blocks."""
+        """The next bytes.  Blocks until there are some.
+
+        :raises BlockingIOError: there are none, for others have the descriptor too.
+        """
         count = -1 if size is None else size
         if self._start is not None:
             return self._stdin.read(count)
         data = self._copy.read(count)
         if not data and not self._ended:
-            data = self._stdin.read(count)
+            data = self._read_new(count)
             # Who has typed an end of file will not type another.
             self._ended = not data
             self._keep(data)
         return data
 
+    def _read_new(self, count: int) -> bytes:
+        """Of a pipe only what is there: its file would wait for all of it."""
+        return self._stdin.read(count) if self.descriptor is None else os.read(self.descriptor, count)
+
     def _keep(self, data: bytes) -> None:
         if self.is_kept and self._copy.tell() + len(data) <= self._most:
             try:
-                self._copy.write(data)
+                self._copied += self._copy.write(data)
             except OSError:
                 # Without a copy there is no second time, and that is all.
                 self.is_kept = False
@@ -116,6 +134,15 @@ class Stdin(BytesIO):
         """It will not be sent again."""
         self._copy.close()
         super().close()
+
+
+def _descriptor_to_watch(file: BinaryIO) -> int | None:
+    try:
+        fd = file.fileno()
+    except OSError:
+        return None
+    mode = os.fstat(fd).st_mode
+    return fd if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd) else None
 
 
 class FilesInARow(BytesIO):

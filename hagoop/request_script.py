@@ -59,9 +59,20 @@ def run_reactor(act: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
     install_awake_clock(reactor_)
     # Nothing but a signal ends the reactor before the request has come to its end.
     status = [INTERRUPTED]
+    ending: list[bool] = []
+    reactor_.addSystemEventTrigger("before", "shutdown", ending.append, True)
+
+    async def act_unless_interrupted() -> int:
+        try:
+            return await act(reactor_)
+        except HaGoopError as error:
+            if ending:
+                # It is only that our own connections end.
+                raise KeyboardInterrupt from error
+            raise
 
     async def to_the_end() -> None:
-        status[0] = await _status_of(act(reactor_))
+        status[0] = await _status_of(act_unless_interrupted())
 
     def begin() -> None:
         acted = Deferred.fromCoroutine(to_the_end())

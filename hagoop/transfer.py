@@ -17,7 +17,12 @@ from twisted.internet.error import (
     ConnectionClosed,
     TimeoutError,
 )
-from twisted.internet.interfaces import IConsumer, IReactorTime, IStreamClientEndpoint
+from twisted.internet.interfaces import (
+    IConsumer,
+    IReactorFDSet,
+    IReactorTime,
+    IStreamClientEndpoint,
+)
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import Cooperator
 from twisted.python.failure import Failure
@@ -41,6 +46,8 @@ from hagoop.door.dialling import over_tls
 from hagoop.door.join_string import JoinString
 from hagoop.errors import HaGoopError, SpoolFull, TransferFailed
 from hagoop.interfaces import IServerReactor
+from hagoop.manifests import Stdin
+from hagoop.piped import Piped
 from hagoop.tuning import Tuned
 
 CONNECT_SECONDS = 10.0
@@ -218,7 +225,7 @@ class Transfer:
         :raises TransferFailed: it was refused or cut off.
         :raises SpoolFull: the server has no room.
         """
-        body = _Upload(file, size, self.reactor)
+        body = self._body(file, size)
         response = await self._request(b"PUT", path, _headers(grant), body)
         if response.code == TOO_LARGE:
             raise SpoolFull(await _text(response))
@@ -226,6 +233,11 @@ class Transfer:
             raise TransferFailed(await _refusal(path, response))
         answer: dict[str, Any] = json.loads(await _text(response))
         return answer, body.digest.hexdigest()
+
+    def _body(self, file: BinaryIO, size: int | None) -> "_Upload | Piped":
+        if isinstance(file, Stdin) and file.descriptor is not None:
+            return Piped(IReactorFDSet(self.reactor), self.reactor, file, file.descriptor)
+        return _Upload(file, size, self.reactor)
 
     async def _request(
         self, method: bytes, path: str, headers: Headers, body: IBodyProducer | None

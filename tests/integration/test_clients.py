@@ -165,6 +165,27 @@ def test_client_killed_while_it_follows_loses_nothing(cluster: Cluster) -> None:
 # Clients that leave
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_client_that_waits_for_its_stdin_can_be_stopped(cluster: Cluster, number: int) -> None:
+    """Nothing comes and nothing ends; what it has sent goes with it."""
+    words = cluster.request_words("run", "-", "--mapper", SHOUT)
+    client = subprocess.Popen(words, cwd=cluster.at, env=cluster.env, stdin=subprocess.PIPE)
+    assert client.stdin is not None
+    with client.stdin as stdin:
+        # More than is kept in memory.
+        stdin.write(bytes(8 << 20))
+        stdin.flush()
+        try:
+            until(lambda: arriving(cluster) > 1 << 20, what="an upload")
+            client.send_signal(number)
+            assert client.wait(20) == 130
+        finally:
+            client.kill()
+            client.wait()
+    until(lambda: not kept(cluster), 10, "the end of what was sent")
+    assert cluster.ask("list") == []
+
+
 def test_second_ctrl_c_leaves_at_once(cluster: Cluster) -> None:
     """The server does not answer, so the first waits in vain; the request is cancelled later."""
     client = cluster.begin("run", "input", "--mapper", FOREVER)

@@ -1,19 +1,30 @@
 """Bytes over real HTTP: what is cancelled ends, however it comes about."""
 
 import contextlib
+import os
 import socket
+import threading
 from collections.abc import Iterator
 from io import BytesIO
+from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
+from hagoop.door.audit import Audit
+from hagoop.door.porch import Porch
 from hagoop.errors import TransferFailed
+from hagoop.grants import Grants, UploadGrant
+from hagoop.interfaces import Arrived
+from hagoop.manifests import Stdin
+from hagoop.memory_spool import MemorySpool
 from hagoop.transfer import Transfer
+from hagoop.web import ByteSite
 
 BODY = b"line\n" * 200_000
 
@@ -105,6 +116,49 @@ async def test_link_that_breaks_under_an_upload(transfer: Transfer) -> None:
     finally:
         await gone.close()
         await port.stopListening()
+
+
+@pytest.fixture
+def uploads() -> Iterator[tuple[Transfer, str, list[Arrived]]]:
+    """To a server whose connections may hardly be idle; a word for an upload, and what has come."""
+    import pytest_twisted
+    from twisted.internet import reactor
+
+    grants = Grants(lambda: "word", reactor.seconds)
+    arrived: list[Arrived] = []
+    word = grants.give(UploadGrant("u1", 1 << 20, MemorySpool(reactor).receive, arrived.append))
+    porch = Porch(reactor, Audit(None, reactor.seconds))
+    site = ByteSite(cast(Any, None), grants, lambda: 0, porch)
+    site.timeOut = 0.1
+    port = reactor.listenTCP(0, site, interface="127.0.0.1")
+    made = Transfer(reactor, "127.0.0.1", port.getHost().port)
+    yield made, word, arrived
+    pytest_twisted.blockon(made.close())
+    pytest_twisted.blockon(port.stopListening())
+
+
+async def test_pipe_may_pause(uploads: tuple[Transfer, str, list[Arrived]]) -> None:
+    """For longer than a connection may be idle; whoever waits for it does other things meanwhile."""
+    from twisted.internet import reactor
+
+    transfer, word, arrived = uploads
+    reading, writing = os.pipe()
+    went_on = threading.Event()
+    reactor.callLater(0.5, went_on.set)
+
+    def write() -> bool:
+        with open(writing, "wb", buffering=0) as pipe:
+            pipe.write(b"one\n")
+            in_time = went_on.wait(10)
+            pipe.write(b"two\n")
+        return in_time
+
+    wrote = deferToThread(write)
+    with open(reading, "rb") as pipe, Stdin(pipe) as stdin:
+        answer, digest = await transfer.put("uploads/u1", word, stdin.again(), None)
+    assert await wrote, "nothing else was done while the pipe was empty"
+    assert (answer["size"], answer["digest"]) == (8, digest)
+    assert arrived[0].open().read() == b"one\ntwo\n"
 
 
 class Shrunk(BytesIO):

@@ -21,6 +21,7 @@ from zope.interface import implementer
 
 from hagoop import commands
 from hagoop.answers import Answer
+from hagoop.channels import IDLE_SECONDS
 from hagoop.door.audit import Audit
 from hagoop.door.porch import Porch
 from hagoop.errors import BadProgram, Damaged, NoSuchInput, TransferFailed, WorkerLost
@@ -306,6 +307,27 @@ def test_upload_in_chunks_needs_no_length(door):
         channel.dataReceived(bytes([byte]))
     assert read(transport.value()).code == 200
     assert door.contents == [b"one\ntwo\n"]
+
+
+def test_upload_may_pause_for_as_long_as_it_likes(door):
+    """What comes through a pipe comes when it comes; between requests a connection is as idle as any."""
+    channel, transport = door.connect(Abortable)
+    channel.dataReceived(request("PUT", "uploads/u1", door.give_upload(), body=b"one\ntwo\n")[:-4])
+    door.clock.advance(GRANT_SECONDS)
+    channel.dataReceived(b"two\n")
+    assert read(transport.value()).code == 200
+    assert door.contents == [b"one\ntwo\n"]
+    door.clock.advance(IDLE_SECONDS)
+    assert not transport.connected
+
+
+@pytest.mark.parametrize("word", ["word-999", None])
+def test_upload_that_nobody_has_granted_may_not_pause(door, word):
+    """It ends as an idle connection does."""
+    channel, transport = door.connect(Abortable)
+    channel.dataReceived(request("PUT", "uploads/u1", word, body=b"one\ntwo\n")[:-4])
+    door.clock.advance(IDLE_SECONDS)
+    assert not transport.connected
 
 
 def test_upload_without_its_own_grant_is_refused_and_not_kept(door):
