@@ -12,6 +12,10 @@ from hagoop import errors, jobs, wire
 
 PROTOCOL_VERSION = 3
 MOST_SLOTS = 4096
+COMMITS_IN_FLIGHT = 4
+"""How many commits of an assignment a worker may send before the first is answered."""
+WORKS_PER_SLOT = 2
+"""While one is worked on, commits of the one before are still answered."""
 T = TypeVar("T")
 
 WIRE_ERRORS: dict[type[Exception], bytes] = {

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from hagoop.commands import COMMITS_IN_FLIGHT
 from hagoop.errors import HaGoopError, JobError, TransferFailed, WorkerLost, WorkerUnfit
 from hagoop.feeding import Feed
 from hagoop.jobs import Assignment, AssignmentId, Counter, Finished, Phase, Piece
@@ -27,7 +28,6 @@ from hagoop.workbench import NOTHING, Task, Workbench
 log = Logger()
 WAITING = 2
 """How many jobs may be prepared or wait for it: more would only be lost together."""
-COMMITS_IN_FLIGHT = 4
 LEAST_COMBINED_BYTES = 1 << 18
 """Less than this is reduced as fast as a combiner starts."""
 SEND_TRIES = 5

@@ -24,6 +24,8 @@ log = Logger()
 MOST_KEYS = 64
 MOST_BOX_BYTES = 256 << 10
 MOST_CALLS = 64
+MORE_CALL_BYTES = 4 << 10
+"""What a call may hold until it is answered, where more than ``MOST_CALLS`` are allowed."""
 MOST_SENTENCE = 4000
 
 
@@ -31,6 +33,7 @@ MOST_SENTENCE = 4000
 class Link(amp.AMP):
     """An AMP connection that is dropped when its peer passes a bound.
 
+    :ivar most_calls: how many of the peer's calls may wait for their answers.
     :ivar greeting: what is at the other end, once that is known and it is no HaGoop of ours.
     :ivar line: the line by which a server was found; None: without TLS.
     :ivar trouble: what broke the TLS, in a few words.
@@ -42,6 +45,7 @@ class Link(amp.AMP):
         self._strings = 0
         self._box_bytes = 0
         self._calls = 0
+        self._call_bytes = 0
         self._began = False
         self._over = False
         self.greeting = ""
@@ -127,16 +131,27 @@ class Link(amp.AMP):
         return amp.CommandLocator.locateResponder(self, name)
 
     def dispatchCommand(self, box: amp.AmpBox) -> Any:
-        """Count the calls that wait for their answers.  (``Any``: as AMP has it.)"""
+        """Count the calls that wait for their answers.  (``Any``: as AMP has it.)
+
+        AMP keeps the box of each until then.
+        """
+        size = sum(map(len, box.values()))
         self._calls += 1
-        if self._calls > self.most_calls:
+        self._call_bytes += size
+        if self._calls > self.most_calls or self._call_bytes > self._most_call_bytes:
             self.drop("too many calls wait for their answers")
             return Deferred()
         answered = super().dispatchCommand(box)
-        return answered.addBoth(self._answered)
+        return answered.addBoth(self._answered, size)
 
-    def _answered(self, result: Any) -> Any:
+    @property
+    def _most_call_bytes(self) -> int:
+        more = self.most_calls - MOST_CALLS
+        return MOST_CALLS * MOST_BOX_BYTES + more * MORE_CALL_BYTES
+
+    def _answered(self, result: Any, size: int) -> Any:
         self._calls -= 1
+        self._call_bytes -= size
         if isinstance(result, Failure) and isinstance(result.value, amp.RemoteAmpError):
             # It may repeat what the peer sent, and more than a box holds.
             result.value.description = result.value.description[:MOST_SENTENCE]

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from hagoop import commands, wire
+from hagoop.commands import COMMITS_IN_FLIGHT, WORKS_PER_SLOT
 from hagoop.docket import Docket
 from hagoop.door.audit import Audit
 from hagoop.door.doors import Door, OpenDoor
@@ -60,7 +61,8 @@ MOST_WHY = 64
 MOST_KNOWN = 1000
 """Of how many requests a worker that comes back is told."""
 MOST_ARRIVALS = 64
-"""How many jobs' bytes a session may have sent without committing them."""
+ARRIVALS_PER_SLOT = WORKS_PER_SLOT * (COMMITS_IN_FLIGHT + 1)
+"""How many jobs' bytes a session may have sent without committing them: at least, and for each slot."""
 MOST_UPLOADS = 4096
 """How many things a client may bring over one connection."""
 MOST_WORDS = 2 * MOST_UPLOADS
@@ -188,7 +190,7 @@ class WorkerRole:
         return Kept(assignment.id, self.grant(assignment).grant)
 
     def _arrived(self, request: RequestId, arrived: Arrived) -> str:
-        while len(self.arrivals) >= MOST_ARRIVALS:
+        while len(self.arrivals) >= max(MOST_ARRIVALS, ARRIVALS_PER_SLOT * self.session.slots):
             self._discard(next(iter(self.arrivals)))
         self._number += 1
         self.arrivals[str(self._number)] = request, arrived

@@ -140,9 +140,9 @@ class Scheduler:
         for each in held:
             self.enact(self.ledger.room_made(session.id, each, now))
         kept = [self.ledger.held_again(session.id, each, now) for each in held]
-        return [self._keep(lease) if lease is not None else None for lease in kept]
+        return [self._go_on_with(lease) if lease is not None else None for lease in kept]
 
-    def _keep(self, lease: Lease) -> Assignment | None:
+    def _go_on_with(self, lease: Lease) -> Assignment | None:
         if lease.id not in self.ledger.leases:
             return None  # Its request failed since, by another of its leases.
         try:

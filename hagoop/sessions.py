@@ -13,7 +13,7 @@ from twisted.python.failure import Failure as TwistedFailure
 from zope.interface import implementer
 
 from hagoop import commands, policy
-from hagoop.commands import PROTOCOL_VERSION
+from hagoop.commands import COMMITS_IN_FLIGHT, PROTOCOL_VERSION, WORKS_PER_SLOT
 from hagoop.door import greetings
 from hagoop.door.book import Claim, Refused, Role
 from hagoop.door.doors import Admission
@@ -40,6 +40,8 @@ T = TypeVar("T")
 JOIN_SECONDS = 10.0
 COUNT_SECONDS = 0.1
 """How often it is looked whether the lines are counted that a worker holds who comes back."""
+CALLS_PER_SLOT = ASKS_PER_SLOT + WORKS_PER_SLOT * COMMITS_IN_FLIGHT
+"""How many calls of a slot may wait for their answers: all of these do while the disk is slow."""
 
 
 @implementer(IPushProducer)
@@ -232,7 +234,7 @@ class ServerLink(Link):
         session = self._desk.scheduler.join(peer, worker, process, slots)
         self._role = WorkerRole(self._desk, session, admission.owner)
         self._let_in(admission, Role.WORKER, name=peer.name, identity=worker)
-        self.most_calls += ASKS_PER_SLOT * slots
+        self.most_calls += CALLS_PER_SLOT * slots
         kept = self._desk.scheduler.keep_held(session, held)
         granted = [None if each is None else self._role.keep(each) for each in kept]
         token = self._desk.door.token(admission, worker)

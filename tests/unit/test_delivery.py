@@ -10,8 +10,8 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 
+from hagoop.commands import COMMITS_IN_FLIGHT
 from hagoop.delivery import (
-    COMMITS_IN_FLIGHT,
     LEAST_COMBINED_BYTES,
     LOG_CHARACTERS,
     SEND_PAUSE_SECONDS,

@@ -16,7 +16,7 @@ from zope.interface import alsoProvides
 
 from hagoop import commands
 from hagoop.errors import BadMessage, PeerError, UnknownRequest, WorkerLost
-from hagoop.links import MOST_BOX_BYTES, MOST_CALLS, MOST_KEYS, Link
+from hagoop.links import MORE_CALL_BYTES, MOST_BOX_BYTES, MOST_CALLS, MOST_KEYS, Link
 
 STATUS = {"request": ""}
 
@@ -159,11 +159,35 @@ def test_too_many_calls_in_flight_are_dropped():
     assert len(link.calls) == MOST_CALLS
 
 
+def test_calls_that_hold_too_much_are_dropped():
+    """However many are allowed: each is kept as it came until it is answered."""
+    link, transport = alone()
+    link.most_calls += 1000
+    large = {f"k{number}": bytes(60_000) for number in range(4)}
+    sent = 0
+    while transport.connected:
+        sent += 1
+        link.dataReceived(box(_ask=b"%d" % sent, _command=b"ForgetRequest", request=b"r1", **large))
+    most = MOST_CALLS * MOST_BOX_BYTES + 1000 * MORE_CALL_BYTES
+    assert most - 250_000 < len(link.calls) * 240_000 < most
+
+
+def test_more_calls_may_be_allowed():
+    """As many, if they are of the usual size."""
+    link, transport = alone()
+    link.most_calls += 1000
+    link.dataReceived(b"".join(map(forget, range(MOST_CALLS + 1000))))
+    assert transport.connected
+    link.dataReceived(forget(1))
+    assert not transport.connected
+
+
 def test_answered_calls_make_room():
     """Only those that wait are counted."""
     link, transport = alone()
+    large = {f"k{number}": bytes(60_000) for number in range(4)}
     for number in range(3 * MOST_CALLS):
-        link.dataReceived(forget(number))
+        link.dataReceived(box(_ask=b"%d" % number, _command=b"ForgetRequest", request=b"r1", **large))
         link.calls.pop().callback({"request": "r1"})
     assert transport.connected
 

@@ -45,12 +45,12 @@ from hagoop.jobs import (
 from hagoop.journal import MemoryJournal
 from hagoop.leases import TakeBack
 from hagoop.ledger import Ledger
-from hagoop.links import Link
+from hagoop.links import MOST_CALLS, Link
 from hagoop.memory_spool import MemorySpool
 from hagoop.mending import Mending
-from hagoop.roles import DEAD_SECONDS, Desk, one_message
+from hagoop.roles import DEAD_SECONDS, MOST_ARRIVALS, Desk, one_message
 from hagoop.runs import RunWriter
-from hagoop.scheduler import Scheduler
+from hagoop.scheduler import ASKS_PER_SLOT, Scheduler
 from hagoop.sessions import COUNT_SECONDS, ServerFactory
 from hagoop.survived import Survived
 
@@ -824,6 +824,34 @@ def test_uploads_that_are_never_committed_are_bounded(site):
     with pytest.raises(BadMessage, match="no bytes have arrived"):
         site.commit(worker, jobs_[0])
     assert site.commit(worker, jobs_[-1])[0]
+
+
+def test_many_commits_of_many_slots_may_wait(site):
+    """The disk is slow for a while: all that its programs have done by then, sent before or not."""
+    worker, client = site.worker(slots=40), site.client()
+    for number in range(40):
+        site.submit(client, key=f"k{number}")
+    wanted = [lines for each in range(40) for lines in one_by_one(site, site.ask(worker))]
+    assert len(wanted) > MOST_ARRIVALS + MOST_CALLS + ASKS_PER_SLOT * 40
+    append, stalled = site.docket.journal.append, []
+
+    def stall(*fact: Any) -> "Deferred[None]":
+        stalled.append((Deferred(), fact))
+        return stalled[-1][0]
+
+    site.docket.journal.append = stall
+    waiting = [site.ask_for(worker, commands.Commit, job=each) for each in wanted]
+    assert not site.wires.is_closed(worker)
+    site.docket.journal.append = append
+    for synced, fact in stalled:
+        append(*fact).chainDeferred(synced)
+    assert all(site.wires.result(each)["accepted"] for each in waiting)
+
+
+def one_by_one(site, assignment):
+    """A job for each line of it, sent."""
+    whole = range(assignment.start, assignment.end)
+    return [site.job(evolve(assignment, start=each), each + 1) for each in whole]
 
 
 def test_failure_gives_the_work_to_another(site):
