@@ -45,7 +45,7 @@ class LocalCluster:
     folder: Path = field(factory=lambda: Path(tempfile.mkdtemp(prefix="hagoop-")))
     _service: ServerService | None = None
     _processes: list[tuple[_WorkerProcess, IProcessTransport]] = field(factory=list)
-    _stopped: bool = False
+    _stopping: "Deferred[None] | None" = None
 
     def start(self) -> str:
         """Start all; the endpoint string of the server."""
@@ -97,20 +97,24 @@ class LocalCluster:
         :raises RequestFailed: always.
         """
         await DeferredList([process.gone for process, _ in self._processes], consumeErrors=True)
-        if self._stopped:
+        if self._stopping is not None:
             await Deferred()
         first = next(self.folder.glob("*.log"))
         said = first.read_text(errors="replace").strip().splitlines()
         raise RequestFailed(f"all local workers have ended; one said: {said[-1] if said else ''}")
 
     def stop(self) -> "Deferred[None]":
-        """End all and leave nothing behind; a second call has nothing to do."""
-        return Deferred.fromCoroutine(self._stop())
+        """End all and leave nothing behind; who calls it again waits for the same."""
+        if self._stopping is None:
+            # Known before it begins: what it ends asks.
+            self._stopping = Deferred()
+            Deferred.fromCoroutine(self._stop()).chainDeferred(self._stopping)
+        stopped: Deferred[None] = Deferred()
+        # Who called first is told if it failed.
+        self._stopping.addBoth(stopped.callback)
+        return stopped
 
     async def _stop(self) -> None:
-        if self._stopped:
-            return
-        self._stopped = True
         kills = []
         for process, transport in self._processes:
             if not process.ended.called:

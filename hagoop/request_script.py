@@ -1,6 +1,7 @@
 """``hagoop-request``: submit requests, follow them, fetch answers."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -60,7 +61,12 @@ def run_reactor(act: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
     # Nothing but a signal ends the reactor before the request has come to its end.
     status = [INTERRUPTED]
     ending: list[bool] = []
-    reactor_.addSystemEventTrigger("before", "shutdown", ending.append, True)
+
+    def end() -> None:
+        ending.append(True)
+        _heed_no_signals()
+
+    reactor_.addSystemEventTrigger("before", "shutdown", end)
 
     async def act_unless_interrupted() -> int:
         try:
@@ -87,6 +93,12 @@ def run_reactor(act: Callable[[Any], Coroutine[Any, Any, int]]) -> int:
     reactor_.callWhenRunning(begin)
     reactor_.run(installSignalHandlers=True)
     return status[0]
+
+
+def _heed_no_signals() -> None:
+    """It ends already, and what it has begun is still to be tidied up."""
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: None)
 
 
 def _broken(reason: Any) -> None:

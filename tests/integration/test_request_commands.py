@@ -332,8 +332,12 @@ def test_local_leaves_nothing(tmp_path: Path) -> None:
         assert list((tmp_path / "tmp").iterdir()) == []
 
 
-def test_interrupted_local_run_leaves_nothing(tmp_path: Path) -> None:
-    """Ctrl-C reaches the whole group of the terminal; workers and programs end all the same."""
+@pytest.mark.parametrize("more", [[], [signal.SIGTERM, signal.SIGINT]])
+def test_interrupted_local_run_leaves_nothing(tmp_path: Path, more: list[int]) -> None:
+    """Ctrl-C reaches the whole group of the terminal; workers and programs end all the same.
+
+    So they do when more signals come before all is tidied up.
+    """
     for each in ("home", "tmp"):
         (tmp_path / each).mkdir()
     (tmp_path / "input").write_bytes(TEXT)
@@ -344,7 +348,10 @@ def test_interrupted_local_run_leaves_nothing(tmp_path: Path) -> None:
         client = subprocess.Popen(words, cwd=tmp_path, env=env, stderr=said, start_new_session=True)
     until(sleepers)
     os.killpg(client.pid, signal.SIGINT)
-    assert client.wait(30) == 4, (tmp_path / "said").read_text()
+    until(lambda: not sleepers(), 20, "the end of the program")
+    for each in more:
+        client.send_signal(each)
+    assert client.wait(30) in (4, 130 if more else 4), (tmp_path / "said").read_text()
     assert "Traceback" not in (tmp_path / "said").read_text()
     assert processes_of(tmp_path) == {}
     assert list((tmp_path / "tmp").iterdir()) == []
