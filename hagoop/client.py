@@ -23,6 +23,7 @@ from hagoop.door.dialling import dial
 from hagoop.enough import ALL
 from hagoop.errors import (
     BadProgram,
+    LinkBroke,
     RequestFailed,
     ServerUnreachable,
     TransferFailed,
@@ -46,13 +47,12 @@ from hagoop.jobs import (
 )
 from hagoop.links import Link
 from hagoop.manifests import FilesInARow, Lent, Manifest, Stdin
-from hagoop.transfer import LinkBroke, Transfer
+from hagoop.transfer import Transfer
+from hagoop.unreached import RETRY_SECONDS, BytesTried, open_port
 
 log = Logger()
 T = TypeVar("T")
 JOIN_SECONDS = 10.0
-RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
-"""Pauses before something that broke is tried again."""
 AWAY_TRIES = 60
 """How often, with the longest of these pauses, a server is looked for that was there before."""
 NEEDS_LINE = "if it is one, it takes a line: hagoop-server invite client, there"
@@ -210,6 +210,7 @@ class Client:
         read again or is not too large.
 
         :raises RequestError: the server will not have it.
+        :raises ServerUnreachable: bytes do not come through.
         """
         key = secrets.token_hex(16)
         if self._link is None:
@@ -223,7 +224,10 @@ class Client:
                     if not kept.is_kept or not self._broke(error, link):
                         raise
                 await deferLater(self.reactor, seconds)
-            return await self._submit(key, order, kept)
+            try:
+                return await self._submit(key, order, kept)
+            except LinkBroke as error:
+                raise open_port(error) from error
 
     def _broke(self, error: TransferFailed, link: Link | None) -> bool:
         """Whether that may be because this link, or another to its server, has ended."""
@@ -368,17 +372,19 @@ class Client:
 
         :raises RequestFailed: there will be no answer.
         :raises TransferFailed: what came is not what the server has.
+        :raises ServerUnreachable: commands come through, and bytes do not.
         """
         taken = Taken(write)
+        tried = BytesTried(self.reactor, f", then: hagoop-request answer {request}")
         while True:
             answer = await self.call(commands.Answer, request=request)
             try:
                 await self.transfer.get(
                     f"answers/{request}", answer["grant"], taken.write, taken.size, patient=True
                 )
-            except TransferFailed:
+            except TransferFailed as error:
                 # Cut off: the request failed, or the link broke; its status tells which.
-                await deferLater(self.reactor, RETRY_SECONDS[0])
+                await deferLater(self.reactor, tried.failed(error, (self._link, taken.size)))
             status = await self.status(request)
             if status.state is State.DONE and taken.size >= status.answer_bytes:
                 taken.check(status)

@@ -177,6 +177,12 @@ class TransferFailed(HaGoopError):
     code = "TRANSFER_FAILED"
 
 
+class LinkBroke(TransferFailed):
+    """A connection for bytes was not made, or broke: it may be tried again."""
+
+    code = "LINK_BROKE"
+
+
 class Damaged(TransferFailed):
     """Bytes that the server kept are gone, or are not those that it kept."""
 

@@ -30,6 +30,8 @@ share would be all there is.
 """
 RELATIVE_SHARE = 0.1
 """How much one commit says about a worker's speed in general."""
+MOST_TROUBLE = 300
+"""Characters of what is shown of a worker's trouble."""
 PhaseKey = tuple[RequestId, Phase, int]
 
 
@@ -132,6 +134,17 @@ class Fleet:
         succeed = any(paces[phase, each].speed is not None for each in others)
         if not (again and succeed):
             self.standing(worker).failed(now, others_succeed=succeed)
+
+    def bytes_failed(self, lease: Lease, told: str, now: float) -> None:
+        """A worker got or sent no bytes, where others may have: perhaps it does not reach their port.
+
+        :param told: what it says of that.
+        """
+        # Not for long: it may be mended at any moment, and costs others little.
+        standing = self.standing(lease.session.worker)
+        standing.failed(now, others_succeed=False)
+        if standing.is_on_trial:
+            lease.session.trouble = f"{told[:MOST_TROUBLE]}; open that port too"
 
     @property
     def connected(self) -> list[WorkerId]:
@@ -253,6 +266,7 @@ class Fleet:
         pace.observe(weight, job.seconds, job.overhead_seconds)
         record.delivered(now)
         self.standing(session.worker).delivered()
+        session.trouble = ""
         session.stalled = False
         self._commits += 1
         usual = self._usual_now(lease.request, phase)

@@ -93,6 +93,7 @@ class Session:
 
     :ivar heard: when its last Beat or Ask came; it says one every few seconds even when it is idle.
     :ivar way: seconds of a round trip to it: what it was given it has, and says so, that much later.
+    :ivar trouble: why it gets no bytes, for people.
     :ivar leaves_at: until when it works on, as it gave notice; ``why`` it leaves or rests, for people.
     """
 
@@ -109,6 +110,7 @@ class Session:
     leaving: bool = False
     leaves_at: float = inf
     why: str = ""
+    trouble: str = ""
 
     def __attrs_post_init__(self) -> None:
         self.heard = self.since

@@ -11,7 +11,7 @@ from functools import partial
 from attrs import define, evolve, field
 
 from hagoop import blame, notice, policy
-from hagoop.errors import BLAMED_KINDS, LedgerError, WorkerUnfit
+from hagoop.errors import BLAMED_KINDS, LedgerError, LinkBroke, WorkerUnfit
 from hagoop.fleet import Fleet
 from hagoop.jobs import (
     AssignmentId,
@@ -405,6 +405,8 @@ class Ledger:
         if failure.kind == WorkerUnfit.code:
             request.unfit[worker] = failure.message
             return self._find_unfit()
+        if failure.kind == LinkBroke.code:
+            self.fleet.bytes_failed(lease, failure.message, now)
         if failure.kind not in BLAMED_KINDS:
             return []
         request.failed(failure)
@@ -447,6 +449,12 @@ class Ledger:
 
     def _tail(self, now: float) -> Tail:
         return Tail(self.fleet, self.leases, now, self.leasing.idle)
+
+    @property
+    def troubles(self) -> list[str]:
+        """What keeps workers from their work, for people."""
+        sessions = self.fleet.sessions.values()
+        return [f"{each.name}: {each.trouble}" for each in sessions if each.trouble]
 
     def leases_of(self, request: Request) -> list[Lease]:
         """All leases of a request."""

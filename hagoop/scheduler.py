@@ -532,8 +532,9 @@ class Scheduler:
         if len(held) > MOST_SHOWN:
             doing += f" and {len(held) - MOST_SHOWN} more"
         if aside := fleet.seconds_aside(session, now):
-            doing = f"put aside for {aside:.0f} s: programs fail on it that others run"
-        doing = told_presence(session, doing or "idle", now)
+            why = session.trouble or "programs fail on it that others run"
+            doing = f"put aside for {aside:.0f} s: {why}"
+        doing = told_presence(session, doing or session.trouble or "idle", now)
         shown = WorkerStatus(
             id=session.worker,
             name=session.name,

@@ -12,6 +12,7 @@ from hagoop.requests import Request
 STATUS_BYTES = 48 << 10
 """A status travels in one message; counters and log give way."""
 MOST_WARNING = 600
+MOST_TROUBLES = 5
 MOST_TEXT = 2000
 """Characters of what strangers say in it; JSON may take six bytes for one."""
 
@@ -48,7 +49,7 @@ def status_of(
         step=account.step + 1,
         steps=account.submission.steps,
         bad_lines=len(account.bad_lines),
-        warnings=tuple(each[:MOST_WARNING] for each in account.warnings),
+        warnings=tuple(each[:MOST_WARNING] for each in _warnings(ledger, account, state)),
         cover=account.cover,
         partial_of=account.partial_of or "",
     )
@@ -57,6 +58,12 @@ def status_of(
     if len(wire.encode(shown)) > STATUS_BYTES:
         shown = evolve(shown, warnings=shown.warnings[:1])
     return shown if progress is None else _with_progress(shown, progress, now)
+
+
+def _warnings(ledger: Ledger, account: Request, state: State) -> list[str]:
+    if state is not State.RUNNING:
+        return account.warnings
+    return [*account.warnings, *ledger.troubles[:MOST_TROUBLES]]
 
 
 def _with_progress(status: RequestStatus, progress: Progress, now: float) -> RequestStatus:

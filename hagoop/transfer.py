@@ -44,7 +44,7 @@ from zope.interface import implementer
 
 from hagoop.door.dialling import over_tls
 from hagoop.door.join_string import JoinString
-from hagoop.errors import HaGoopError, SpoolFull, TransferFailed
+from hagoop.errors import HaGoopError, LinkBroke, SpoolFull, TransferFailed
 from hagoop.interfaces import IServerReactor
 from hagoop.manifests import Stdin
 from hagoop.piped import Piped
@@ -106,10 +106,6 @@ class _Body(Protocol):
             self.done.errback(TransferFailed("the length of what came is not known"))
         else:
             self.done.errback(TransferFailed("the connection broke while bytes were coming"))
-
-
-class LinkBroke(TransferFailed):
-    """Bytes did not come or go: it may be tried again."""
 
 
 @implementer(IBodyProducer)
@@ -251,7 +247,8 @@ class Transfer:
             if isinstance(cause, HaGoopError):
                 # Of what was to be sent.
                 raise cause from error
-            raise LinkBroke(f"{host}:{self.port} does not take or give bytes: {cause}") from error
+            told = f"{host}:{self.port} does not take or give bytes: {cause}"
+            raise LinkBroke(told.removesuffix(".")) from error
         except (CancelledError, ConnectingCancelledError) as error:
             raise TransferFailed("the transfer was cancelled") from error
         return response

@@ -18,6 +18,7 @@ KNOWN = {"arguments", "response", "errors", "commandName", "reverseErrors", "all
 """What we write in a command, and what AMP adds; it ignores all else, typing errors too."""
 
 NOT_ON_THE_WIRE = {
+    errors.LinkBroke: "travels as the kind of a Failure",
     errors.ProgramFailed: "travels as the kind of a Failure",
     errors.ProgramHung: "travels as the kind of a Failure",
     errors.OutputTooLarge: "travels as the kind of a Failure",
@@ -206,7 +207,7 @@ def test_wire_error_arrives_as_itself(cls: type[Exception]) -> None:
 def test_other_error_arrives_as_its_base(cls: type[HaGoopError]) -> None:
     """The connection stays open, and whose fault it is stays known."""
     found = crossed(cls("oh"))
-    assert type(found) in (errors.JobError, errors.HaGoopError)
+    assert type(found) in (errors.JobError, errors.TransferFailed, errors.HaGoopError)
     assert isinstance(cls("oh"), type(found))
     assert str(found) == "oh"
 

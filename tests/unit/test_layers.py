@@ -43,7 +43,7 @@ LAYERS = {
         recovery reports resting roles rows run_indexes sampling scheduler sentences server sessions
         shipping showing side_file signals snapshot sorting sound source_files spool statuses
         step_inputs stored subjects submit_keys surroundings taken texts told transfer trying tuning
-        unpacking verdicts web workbench worker write_ahead
+        unpacking unreached verdicts web workbench worker write_ahead
     """,
     "composition": """
         backup_script check_options check_script common_options demo following local order_options

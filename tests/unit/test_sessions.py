@@ -15,6 +15,7 @@ from hagoop.docket import Docket
 from hagoop.errors import (
     BadMessage,
     LimitExceeded,
+    LinkBroke,
     NoSuchInput,
     NotJoined,
     SpoolFull,
@@ -52,6 +53,7 @@ from hagoop.roles import DEAD_SECONDS, MOST_ARRIVALS, Desk, one_message
 from hagoop.runs import RunWriter
 from hagoop.scheduler import ASKS_PER_SLOT, Scheduler
 from hagoop.sessions import COUNT_SECONDS, ServerFactory
+from hagoop.standing import FEW
 from hagoop.survived import Survived
 
 LINES = b"".join(b"line %d\n" % number for number in range(10))
@@ -867,6 +869,24 @@ def test_failure_gives_the_work_to_another(site):
     assert site.status(client, request).message == (
         "the mapper failed 4 times on a.txt, line 1: it ended with exit status 1; it said: oh"
     )
+
+
+def test_worker_that_gets_no_bytes_is_shown(site):
+    """In the status of what runs, and with what it does; nothing is blamed."""
+    worker, client = site.worker(), site.client()
+    request = site.submit(client)
+    told = "lab9:9471 does not take or give bytes: refused"
+    for _ in range(FEW):
+        failure = Failure(site.ask(worker).id, 0, 0, LinkBroke.code, told, 0.0)
+        site.call(worker, commands.Fail, failure=failure)
+        site.wires.advance(1)
+    status = site.status(client, request)
+    assert (status.state, status.failures) == (State.RUNNING, 0)
+    assert status.warnings == (f"lab1: {told}; open that port too",)
+    (shown,) = site.call(client, commands.Workers, skip=0)["workers"]
+    assert shown.doing == f"{told}; open that port too"
+    do_all(site, worker)
+    assert site.status(client, request).warnings == ()
 
 
 def fail_on_lines(site, worker, client, bad, order):

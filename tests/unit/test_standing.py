@@ -3,7 +3,8 @@
 import pytest
 from books import Books
 
-from hagoop.jobs import WorkerId
+from hagoop.errors import LinkBroke
+from hagoop.jobs import State, WorkerId
 from hagoop.standing import ASIDE_SECONDS, DOUBT_SECONDS, FEW, MOST_DOUBLINGS, Standing
 
 
@@ -69,6 +70,41 @@ def test_worker_that_fails_what_others_do_is_put_aside(books):
     assert books.refused(bad)
     books.commit(lease)
     assert len(books.ask(bad).stretch.open) > 1
+
+
+def get_no_bytes(books: Books, session: int) -> None:
+    """As often as says something."""
+    for _ in range(FEW):
+        books.fail(books.ask(session), LinkBroke.code)
+
+
+def test_worker_that_gets_no_bytes_is_put_aside_and_told_of(books):
+    """It may not reach their port: it fails what others do, though no program of theirs."""
+    request = books.submit(lines=10_000)
+    good, bad = books.join("good"), books.join("bad")
+    books.commit(books.ask(good))
+    for _ in range(FEW - 1):
+        books.fail(books.ask(bad), LinkBroke.code)
+    assert books.ledger.troubles == []
+    books.fail(books.ask(bad), LinkBroke.code)
+    assert books.refused(bad)
+    assert books.ledger.troubles == ["bad: it ended; open that port too"]
+    assert request.failures == 0
+    books.now += ASIDE_SECONDS
+    books.commit(books.ask(bad))
+    assert books.ledger.troubles == []
+
+
+def test_when_nobody_gets_bytes_nothing_fails(books):
+    """The server may be away, or out of descriptors: all go on as soon as they can."""
+    request = books.submit(lines=10_000)
+    for name in ("one", "other"):
+        session = books.join(name)
+        books.now += DOUBT_SECONDS * 2**MOST_DOUBLINGS
+        get_no_bytes(books, session)
+    assert request.state is State.RUNNING
+    books.now += DOUBT_SECONDS
+    books.commit(books.ask(session))
 
 
 def test_worker_on_trial_gets_no_copy(books):
