@@ -90,20 +90,18 @@ class Pump:
     async def send(self, chunks: Iterator[bytes]) -> bool:
         """Send all; whether the peer is still there."""
         while not self._gone:
-            chunk = await self._next(chunks)
-            if not chunk:
+            parts: list[bytes] = []
+            try:
+                await self._in_thread(lambda parts=parts: _gather(chunks, parts))
+            finally:
+                # What came before what was wrong is sound.
+                if parts and not self._gone:
+                    self._request.write(b"".join(parts))
+            if not parts:
                 return True
-            if self._gone:
-                break
-            self._request.write(chunk)
             if self._resumed is not None:
                 await self._resumed
         return False
-
-    async def _next(self, chunks: Iterator[bytes]) -> bytes:
-        got: list[bytes] = []
-        await self._in_thread(lambda: got.append(_gather(chunks)))
-        return got[0]
 
     @property
     def gone(self) -> bool:
@@ -124,16 +122,14 @@ class Pump:
             self._request.loseConnection()
 
 
-def _gather(chunks: Iterator[bytes]) -> bytes:
+def _gather(chunks: Iterator[bytes], parts: list[bytes]) -> None:
     """The next chunks together: one trip through a thread should be worth it."""
-    parts: list[bytes] = []
     size = 0
     for each in chunks:
         parts.append(each)
         size += len(each)
         if size >= CHUNK_BYTES // 4:
             break
-    return b"".join(parts)
 
 
 def read_chunks(file: BinaryIO) -> Iterator[bytes]:

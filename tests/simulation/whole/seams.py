@@ -107,19 +107,28 @@ def replacements(world: Any) -> list[tuple[Any, str, Any]]:
 
 
 @contextmanager
+def all_is_taken_away() -> Iterator[None]:
+    """What the dead have left goes at the end, and not whenever it pleases the collector.
+
+    Coroutines that go run what they have to do at last, some wait for something then that will not come,
+    and files of the killed were never closed: of all that nobody is told, in this test or a later one.
+    """
+    with ExitStack() as undo:
+        gc.disable()
+        undo.callback(gc.enable)
+        gc.freeze()
+        undo.callback(gc.unfreeze)
+        undo.callback(setattr, sys, "unraisablehook", sys.unraisablehook)
+        sys.unraisablehook = lambda _: None
+        undo.callback(gc.collect)
+        yield
+
+
+@contextmanager
 def the_world_is(world: Any) -> Iterator[None]:
     """The product lives in this world meanwhile."""
     with ExitStack() as undo:
         for place, name, other in replacements(world):
             undo.callback(setattr, place, name, getattr(place, name))
             setattr(place, name, other)
-        # What the dead have left is taken away at the end, and not whenever it pleases the collector:
-        # coroutines that are taken away run what they have to do at last.
-        gc.disable()
-        undo.callback(gc.enable)
-        gc.freeze()
-        undo.callback(gc.unfreeze)
-        # Some of them wait for something at last, and nothing will come.
-        undo.callback(setattr, sys, "unraisablehook", sys.unraisablehook)
-        sys.unraisablehook = lambda _: None
         yield

@@ -30,7 +30,7 @@ from whole.network import Network
 from whole.programs import Moods
 from whole.reckoning import DRAIN_SECONDS, PATIENCE_SECONDS, Reckoning
 from whole.scenario import Scenario
-from whole.seams import the_world_is
+from whole.seams import all_is_taken_away, the_world_is
 from whole.state import State as ServerState
 from whole.stock import Stock
 from whole.users import User
@@ -285,7 +285,6 @@ class World:
         for _ in range(MOST_ROUNDS):
             if not close_coroutines():
                 break
-        gc.collect()
 
 
 def close_coroutines() -> int:
@@ -316,6 +315,15 @@ def live(scenario: Scenario, act: Callable[[World], None] = World.run) -> list[s
 
     :raises Wrong: something was not as it must be; with the story.
     """
+    with all_is_taken_away():
+        story, trouble = _live(scenario, act)
+    if trouble:
+        told = "\n".join(story)
+        raise Wrong(f"seed {scenario.seed}:\n{told}\n{trouble}")
+    return story
+
+
+def _live(scenario: Scenario, act: Callable[[World], None]) -> tuple[list[str], str]:
     folder = Path(tempfile.mkdtemp(prefix="hagoop-world-", dir=base_folder()))
     before = set(descriptors())
     world = World(scenario, folder)
@@ -334,7 +342,4 @@ def live(scenario: Scenario, act: Callable[[World], None] = World.run) -> list[s
             if descriptor not in before and target.startswith(("pipe:", str(folder))):
                 os.close(descriptor)
         shutil.rmtree(folder, ignore_errors=True)
-    if trouble:
-        story = "\n".join(world.story)
-        raise Wrong(f"seed {scenario.seed}:\n{story}\n{trouble}")
-    return world.story
+    return world.story, trouble
