@@ -140,17 +140,8 @@ class Scheduler:
         for each in held:
             self.enact(self.ledger.room_made(session.id, each, now))
         kept = [self.ledger.held_again(session.id, each, now) for each in held]
-        return [self._go_on_with(lease) if lease is not None else None for lease in kept]
-
-    def _go_on_with(self, lease: Lease) -> Assignment | None:
-        if lease.id not in self.ledger.leases:
-            return None  # Its request failed since, by another of its leases.
-        try:
-            return self._start_lease(lease).assignment
-        except HaGoopError as error:
-            self.ledger.assignment_returned(lease.session.id, lease.id)
-            self.docket.unreadable(lease.request.id, error)
-            return None
+        started = [None if lease is None else self._try_to_start(lease) for lease in kept]
+        return [None if leased is None else leased.assignment for leased in started]
 
     def leave(self, session: Session, *, failed: bool) -> None:
         """A session is over."""
