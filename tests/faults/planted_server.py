@@ -7,13 +7,14 @@ from typing import Any
 
 from hagoop import wire
 from hagoop.docket import Docket
+from hagoop.recorder import Recorder
 from hagoop.spool import FolderSpool
 
 BUGS = ("lost submit", "two ends", "other digest", "double commit", "lost job", "no epoch check")
 BUGS += ("wrong part", "leaked file", "secret in a log")
 """The bug of r1, r2..."""
 
-record, forget, submit = Docket._record, FolderSpool.forget, Docket._write_down
+record, forget, submit = Recorder.record, FolderSpool.forget, Docket._write_down
 
 
 def bug_of(request: str) -> str:
@@ -21,7 +22,7 @@ def bug_of(request: str) -> str:
     return BUGS[int(request.partition(".")[0][1:]) - 1]
 
 
-async def planted_record(self: Docket, stream: Any, kind: str, fact: Any, *more: Any) -> None:
+async def planted_record(self: Recorder, stream: Any, kind: str, fact: Any, *more: Any) -> None:
     """Facts that are not recorded, recorded twice, or false."""
     bug = bug_of(stream)
     if kind == "ended" and bug == "two ends":
@@ -57,6 +58,6 @@ def planted_forget(self: FolderSpool, request: Any) -> Any:
     return forget(self, request)
 
 
-Docket._record = planted_record  # type: ignore[method-assign, assignment]
+Recorder.record = planted_record  # type: ignore[method-assign, assignment]
 Docket._write_down = planted_submit  # type: ignore[method-assign]
 FolderSpool.forget = planted_forget  # type: ignore[method-assign]

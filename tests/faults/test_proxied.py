@@ -37,7 +37,7 @@ def test_weather_changes_no_answer(
     ids=["half a second", "two seconds"],
 )
 def test_long_way_is_allowed_for(proxied: Cluster, links: list[Link], weather: Weather) -> None:
-    """In each direction: nobody is late by it; no session ends, and hardly a line is run twice."""
+    """In each direction: nobody is late by it; no session ends, and who is idle helps once at most."""
     joined, closed = proxied.server.said(JOINED), proxied.server.said("closing session")
     for each in links:
         each.weather = weather
@@ -48,7 +48,7 @@ def test_long_way_is_allowed_for(proxied: Cluster, links: list[Link], weather: W
     made.end(300)
     assert proxied.server.said(DEPARTED) == departed
     assert proxied.server.said("closing session") == closed
-    assert sum(made.mapped.values()) < 1.5 * made.lines
+    assert max(made.mapped.values()) <= 2
 
 
 @pytest.mark.full
