@@ -5,15 +5,11 @@ Works outlive the connection: when it breaks, programs run on, and ``Join`` says
 
 import os
 import secrets
-import shutil
-import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from attrs import define, evolve, field
-from twisted.application.internet import ClientService
-from twisted.application.service import IService, MultiService
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
@@ -23,19 +19,17 @@ from twisted.internet.defer import (
     succeed,
 )
 from twisted.internet.interfaces import (
-    IAddress,
     IDelayedCall,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.protocol import connectionDone
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
-from hagoop import commands, policy
-from hagoop.asking import FIRST_RETRY_SECONDS, AskAhead, FirstThatAnswers, retry_seconds
+from hagoop import commands
+from hagoop.asking import FIRST_RETRY_SECONDS, AskAhead
+from hagoop.beating import Beating
 from hagoop.delivery import own_error
-from hagoop.disk import StateLock, lock_state
-from hagoop.door.dialling import dial
 from hagoop.door.kept import KeptLine
 from hagoop.errors import BLAMED_KINDS, HaGoopError, NotAdmitted, WorkerLost
 from hagoop.experience import JobSizer
@@ -56,17 +50,13 @@ from hagoop.options import WorkerConfig
 from hagoop.outlook import HERE, Outlook
 from hagoop.piecework import Work
 from hagoop.remembered import Remembered
-from hagoop.resting import Presence
-from hagoop.signals import Signals
 from hagoop.transfer import Transfer
 from hagoop.way import Way
-from hagoop.workbench import Share, Workbench
+from hagoop.workbench import Workbench
 
 log = Logger()
 T = TypeVar("T")
 AFTER_FAILURE_SECONDS = 1.0
-LEAST_CHANGE = 0.2
-"""By what part the interval of Beats must change for a worker to follow."""
 MOST_REFUSED_SECONDS = 8.0
 """A server drops who has not joined within ten seconds."""
 
@@ -109,16 +99,6 @@ class WorkerLink(Link):
         self._worker.link_lost(self)
 
 
-class _LinkFactory(Factory):
-    noisy = False
-
-    def __init__(self, worker: "Worker") -> None:
-        self._worker = worker
-
-    def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return WorkerLink(self._worker)
-
-
 @define(eq=False)
 class Slot:
     """What one slot does, from turn to turn.
@@ -146,6 +126,7 @@ class Worker:
     kept_line: KeptLine = field(init=False)
     link: WorkerLink | None = None
     way: Way = field(factory=Way)
+    beating: Beating = field(init=False)
     works: dict[AssignmentId, Work] = field(factory=dict)
     _unbegun: dict[AssignmentId, int] = field(factory=dict)
     _sizers: dict[tuple[RequestId, Phase, int], JobSizer] = field(factory=dict)
@@ -156,8 +137,6 @@ class Worker:
     _settling: list["Deferred[None]"] = field(factory=list)
     _asks: list["Deferred[Assignment]"] = field(factory=list)
     lost: "Callable[[], None]" = field(default=lambda: None)
-    _beats: LoopingCall | None = None
-    _quiet: float = 0.0
     _refusals: int = 0
     _stopping: bool = False
     _hurries: bool = False
@@ -167,6 +146,10 @@ class Worker:
 
     def __attrs_post_init__(self) -> None:
         self.kept_line = KeptLine(self.config.state)
+        self.beating = Beating(self.reactor, self._seen, lambda: self.link, self.way)
+
+    def _seen(self) -> tuple[Seen, ...]:
+        return tuple(each.seen for each in self.works.values())
 
     # The connection
 
@@ -211,7 +194,7 @@ class Worker:
         self._connect_bytes(link, answer["web_port"])
         self._go_on(link, held, answer["kept"])
         self.link = link
-        self._set_beats(answer["beat_seconds"])
+        self.beating.keep(answer["beat_seconds"])
         log.info("joined {peer} as {identity}", peer=link.peer, identity=answer["identity"])
         if self.outlook != HERE:
             # Before anybody asks.
@@ -287,39 +270,6 @@ class Worker:
             beside = self.config.state / "identity.new"
             beside.write_text(identity + "\n")
             os.replace(beside, self.config.state / "identity")
-
-    # Beats
-
-    def _set_beats(self, seconds: float) -> None:
-        if self._beats is None:
-            self._beats = LoopingCall(self._beat)
-            self._beats.clock = self.reactor
-        if not self._beats.running or self._beats.interval != seconds:
-            if self._beats.running:
-                self._beats.stop()
-            self._beats.start(seconds, now=False)
-
-    def _beat(self) -> None:
-        seen = tuple(each.seen for each in self.works.values())
-        interval = self._beats.interval if self._beats is not None else None
-        self._quiet = 0.0 if seen else self._quiet + (interval or 0.0)
-        if self.link is not None and (seen or self._quiet >= policy.IDLE_BEAT_SECONDS):
-            self._quiet = 0.0
-            beating = Deferred.fromCoroutine(self._say_beat(self.link, seen))
-            beating.addErrback(lambda reason: log.debug("Beat: {reason}", reason=reason))
-
-    async def _say_beat(self, link: WorkerLink, seen: tuple[Seen, ...]) -> None:
-        began = self.reactor.seconds()
-        answer = await link.call(commands.Beat, seen=seen, way=self.way.seconds)
-        self.way.answered(self.reactor.seconds() - began)
-        if link is self.link:
-            self._keep_pace(answer["beat_seconds"])
-
-    def _keep_pace(self, seconds: float) -> None:
-        """The fleet has grown or shrunk; not for each worker that comes or goes."""
-        known = self._beats.interval if self._beats is not None else None
-        if known and abs(seconds - known) > LEAST_CHANGE * known:
-            self._set_beats(seconds)
 
     # Slots
 
@@ -562,8 +512,7 @@ class Worker:
         self._keep_in_hand()
         await self._say_leaving()
         await self._end_jobs_in_hand()
-        if self._beats is not None and self._beats.running:
-            self._beats.stop()
+        self.beating.stop()
         works = list(self.works.values())
         await DeferredList([Deferred.fromCoroutine(each.cancel("the worker leaves")) for each in works])
         # Sorting and combining too.
@@ -576,70 +525,3 @@ class Worker:
         await DeferredList(working)
         if hasattr(self, "transfer"):
             await self.transfer.close()
-
-
-class WorkerService(MultiService):
-    """A worker as ``twistd`` runs it."""
-
-    def __init__(self, reactor: IWorkerReactor, config: WorkerConfig) -> None:
-        super().__init__()
-        self._reactor = reactor
-        self._config = config
-        self._lock: StateLock | None = None
-        self._signals = Signals(reactor)
-
-    def startService(self) -> None:
-        """Lock the state folder, then connect."""
-        self._lock = lock_state(self._config.state)
-        if self._config.nice:
-            os.nice(self._config.nice)
-        scratch = self._config.state / "scratch"
-        slots = self._config.slots
-        share = Share(self._config.memory_bytes // slots, self._config.disk_bytes // slots)
-        bench = Workbench(self._reactor, scratch, os.environ.get("PATH", os.defpath), share)
-        bench.tell_container()
-        self.worker = Worker(self._reactor, self._config, bench)
-        self.worker.lost = self._server_lost
-        endpoints = [dial(self._reactor, each) for each in self._config.servers]
-        self._client = ClientService(
-            FirstThatAnswers(endpoints),
-            _LinkFactory(self.worker),
-            retryPolicy=retry_seconds,
-            clock=self._reactor,
-        )
-        self._client.setServiceParent(self)
-        self._presence = Presence(self._reactor, self._config, self.worker.expect, self._end)
-        self._signals.catch(signal.SIGUSR2, self._presence.give_notice)
-        self._presence.start()
-        self.worker.start()
-        super().startService()
-
-    def _server_lost(self) -> None:
-        if self._config.leave_with_server:
-            self._end()
-
-    def _end(self) -> None:
-        if self.running:
-            self._reactor.stop()
-
-    async def _stop(self) -> None:
-        self._presence.stop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._signals.catch(number, self.worker.hurry)
-        await self.worker.stop()
-        await super().stopService()
-        shutil.rmtree(self.worker.bench.scratch, ignore_errors=True)
-        if self._lock is not None:
-            self._lock.release()
-        self._signals.release()
-
-    def stopService(self) -> "Deferred[None]":
-        """Leave; fires when all programs are gone."""
-        return Deferred.fromCoroutine(self._stop())
-
-
-def make_worker_service(reactor: IWorkerReactor, config: WorkerConfig) -> IService:
-    """A worker that is not started yet."""
-    service: IService = WorkerService(reactor, config)
-    return service
-

@@ -154,7 +154,7 @@ def _client_endpoints(text: str) -> tuple[str, ...]:
 
 def makeService(options: Options, reactor: IWorkerReactor | None = None) -> IService:
     """Build the worker.  A reactor that is passed in keeps its own clock."""
-    from hagoop.worker import make_worker_service
+    from hagoop.worker_service import make_worker_service
 
     if os.geteuid() == 0:
         log.warn("this worker runs the programs of requests as root")

@@ -23,8 +23,8 @@ from attrs import frozen
 
 PRELOADED = """
     hagoop.demo.unruly hagoop.following hagoop.request_script hagoop.server hagoop.server_tap
-    hagoop.worker hagoop.worker_tap twisted.internet.epollreactor twisted.plugins.hagoop_plugin
-    twisted.scripts.twistd twisted.web.client
+    hagoop.worker hagoop.worker_service hagoop.worker_tap twisted.internet.epollreactor
+    twisted.plugins.hagoop_plugin twisted.scripts.twistd twisted.web.client
 """.split()
 MOST_BYTES = 1 << 16
 """An order is one packet of at most so many."""

@@ -34,16 +34,17 @@ PURE = """
 LAYERS = {
     "edges": "commands interfaces app options",
     "effects": """
-        advancing ages answer_file answers appending arriving asking awake backup bad_file beside
-        block_index bundles channels check checked client combining comparing containers counting
-        cutting delivery disk docket door ending examining families feeding file_tables forgetting
-        found grants in_place incoming inputs intake journal lab launching leased_lines line_counts
-        links lives_log manifests memory_spool mending missing missing_file number_inputs originals
-        outside owner partials phases piecework piped process programs races reading recorder
-        recovery reports resting roles rows run_indexes sampling scheduler sentences server sessions
-        shipping showing side_file signals snapshot sorting sound source_files spool statuses
-        step_inputs stored subjects submit_keys surroundings taken texts told transfer trying tuning
-        unpacking unreached verdicts web workbench worker write_ahead
+        advancing ages answer_file answers appending arriving asking awake backup bad_file beating
+        beside block_index bundles channels check checked client combining comparing containers
+        counting cutting delivery disk docket door ending examining families feeding file_tables
+        forgetting found grants in_place incoming inputs intake journal lab launching leased_lines
+        line_counts links lives_log manifests memory_spool mending missing missing_file
+        number_inputs originals outside owner partials phases piecework piped process programs races
+        reading recorder recovery reports resting roles rows run_indexes sampling scheduler
+        sentences server sessions shipping showing side_file signals snapshot sorting sound
+        source_files spool statuses step_inputs stored subjects submit_keys surroundings taken texts
+        told transfer trying tuning unpacking unreached verdicts web workbench worker worker_service
+        write_ahead
     """,
     "composition": """
         backup_script check_options check_script common_options demo following local order_options

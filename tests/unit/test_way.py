@@ -87,7 +87,7 @@ def test_worker_says_how_long_its_beats_are_answered_after() -> None:
     """With the next one, and when it asks."""
     worker: Any = Worker(MemoryReactorClock(), CONFIG, None)
     server = worker.link = Server()
-    worker._set_beats(policy.IDLE_BEAT_SECONDS)
+    worker.beating.keep(policy.IDLE_BEAT_SECONDS)
     worker.reactor.advance(policy.IDLE_BEAT_SECONDS)
     worker.reactor.advance(1.5)
     server.answers[0].callback({})

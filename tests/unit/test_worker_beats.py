@@ -38,7 +38,7 @@ def worker() -> Any:
     """One that has joined a small fleet, and has something to say."""
     made: Any = Worker(MemoryReactorClock(), CONFIG, None)
     made.link, made.works = Link(), {AssignmentId("1-1"): Busy()}
-    made._set_beats(0.25)
+    made.beating.keep(0.25)
     made.reactor.advance(0.25)
     assert len(made.link.beats) == 1
     return made

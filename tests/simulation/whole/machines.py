@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from hagoop.options import ServerConfig, WorkerConfig
 from hagoop.server import ServerService
-from hagoop.worker import WorkerService
+from hagoop.worker_service import WorkerService
 from whole.clock import Life
 from whole.processes import Processes
 from whole.programs import find

@@ -28,6 +28,7 @@ import hagoop.stored
 import hagoop.verdicts
 import hagoop.workbench
 import hagoop.worker
+import hagoop.worker_service
 from hagoop.containers import Container
 from hagoop.docket import Docket
 from hagoop.families import Usage
@@ -90,8 +91,8 @@ def replacements(world: Any) -> list[tuple[Any, str, Any]]:
         (hagoop.verdicts, "others_of_user", lambda: 0),
         (hagoop.sorting, "_known", lambda options: options),
         (hagoop.sorting, "_SMALL_BYTES", world.scenario.small_bytes),
-        (hagoop.worker, "Signals", NoSignals),
-        (hagoop.worker, "retry_seconds", world.retry_seconds),
+        (hagoop.worker_service, "Signals", NoSignals),
+        (hagoop.worker_service, "retry_seconds", world.retry_seconds),
         (hagoop.worker.Worker, "commit", world.watched_commit(hagoop.worker.Worker.commit)),
         (hagoop.client.Client, "call", world.watched_call(hagoop.client.Client.call)),
         (hagoop.arriving, "SMALL_BYTES", world.scenario.spill_bytes),
