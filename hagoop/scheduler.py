@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import LoopingCall
@@ -53,20 +53,18 @@ from hagoop.leases import (
 )
 from hagoop.leasing import ServingBroke
 from hagoop.ledger import Ledger
-from hagoop.notice import told_presence
 from hagoop.phases import RequestData
 from hagoop.recorder import RETRY_SECONDS
 from hagoop.requests import Given
 from hagoop.runs import RunIndex
 from hagoop.sentences import bad_line, nobody_fit, program_broken
+from hagoop.statuses import status_of_worker
 from hagoop.survived import Survived
 
 log = Logger()
 OUTPUT_BYTES = 4 << 30
 """The most that one job may print."""
 ASKS_PER_SLOT = 2
-MOST_SHOWN = 4
-"""How many of a worker's assignments are shown."""
 
 
 @frozen
@@ -513,47 +511,10 @@ class Scheduler:
     def statuses(self) -> list[WorkerStatus]:
         """All workers as clients see them."""
         now = self.clock.seconds()
-        return [self._status(each, now) for each in self.ledger.fleet.sessions.values()]
-
-    def _status(self, session: Session, now: float) -> WorkerStatus:
-        fleet = self.ledger.fleet
-        record = fleet.records[session.worker]
-        held = [self.ledger.leases[each] for each in sorted(session.leases)]
-        doing = ", ".join(_doing(each) for each in held[:MOST_SHOWN])
-        if len(held) > MOST_SHOWN:
-            doing += f" and {len(held) - MOST_SHOWN} more"
-        if aside := fleet.seconds_aside(session, now):
-            why = session.trouble or "programs fail on it that others run"
-            doing = f"put aside for {aside:.0f} s: {why}"
-        doing = told_presence(session, doing or session.trouble or "idle", now)
-        shown = WorkerStatus(
-            id=session.worker,
-            name=session.name,
-            connected_seconds=now - session.since,
-            slots=session.slots,
-            committed=record.committed,
-            lost=record.lost,
-            experience_seconds=record.expected_life(fleet.prior, now),
-            next_seconds=policy.FIRST_LEASE_SECONDS,
-            doing=doing,
-        )
-        if session.stalled or session.leaving:
-            return evolve(shown, next_seconds=0.0)
-        if not held:
-            return shown
-        request, progress = held[-1].request, held[-1].progress
-        seconds, weight = fleet.next_lease(session, request, progress, now)
-        return evolve(shown, next_seconds=seconds, next_weight=weight)
+        return [status_of_worker(self.ledger, each, now) for each in self.ledger.fleet.sessions.values()]
 
 
 def _lines_in_hand(lease: Lease) -> int:
     """What its holder has begun and not committed, in map."""
     begun = min(lease.job_end, lease.stretch.end) if lease.progress.phase is Phase.MAP else 0
     return max(0, begun - lease.stretch.front)
-
-
-def _doing(lease: Lease) -> str:
-    request, stretch = lease.request, lease.stretch
-    step = request.submission.step_name(request.step)
-    names = request.id, step, lease.progress.phase, f"{stretch.front}-{stretch.end}"
-    return " ".join(filter(None, names))

@@ -1,18 +1,21 @@
-"""Requests as clients see them."""
+"""Requests and workers as clients see them."""
 
 from attrs import evolve
 
-from hagoop import wire
-from hagoop.jobs import Counter, Phase, RequestStatus, State
+from hagoop import policy, wire
+from hagoop.jobs import Counter, Phase, RequestStatus, State, WorkerStatus
+from hagoop.leases import Lease, Session
 from hagoop.ledger import Ledger
+from hagoop.notice import told_presence
 from hagoop.progress import Progress
 from hagoop.requests import Request
 
-"""How much of a phase must be done before its end is guessed."""
 STATUS_BYTES = 48 << 10
 """A status travels in one message; counters and log give way."""
 MOST_WARNING = 600
 MOST_TROUBLES = 5
+MOST_SHOWN = 4
+"""How many of a worker's assignments are shown."""
 MOST_TEXT = 2000
 """Characters of what strangers say in it; JSON may take six bytes for one."""
 
@@ -92,3 +95,42 @@ def counters_of(account: Request) -> tuple[Counter, ...]:
     return tuple(
         Counter(group, name, amount) for (group, name), amount in sorted(account.counters.items())
     )
+
+
+def status_of_worker(ledger: Ledger, session: Session, now: float) -> WorkerStatus:
+    """A worker as clients see it."""
+    fleet = ledger.fleet
+    record = fleet.records[session.worker]
+    held = [ledger.leases[each] for each in sorted(session.leases)]
+    doing = ", ".join(_doing(each) for each in held[:MOST_SHOWN])
+    if len(held) > MOST_SHOWN:
+        doing += f" and {len(held) - MOST_SHOWN} more"
+    if aside := fleet.seconds_aside(session, now):
+        why = session.trouble or "programs fail on it that others run"
+        doing = f"put aside for {aside:.0f} s: {why}"
+    doing = told_presence(session, doing or session.trouble or "idle", now)
+    shown = WorkerStatus(
+        id=session.worker,
+        name=session.name,
+        connected_seconds=now - session.since,
+        slots=session.slots,
+        committed=record.committed,
+        lost=record.lost,
+        experience_seconds=record.expected_life(fleet.prior, now),
+        next_seconds=policy.FIRST_LEASE_SECONDS,
+        doing=doing,
+    )
+    if session.stalled or session.leaving:
+        return evolve(shown, next_seconds=0.0)
+    if not held:
+        return shown
+    request, progress = held[-1].request, held[-1].progress
+    seconds, weight = fleet.next_lease(session, request, progress, now)
+    return evolve(shown, next_seconds=seconds, next_weight=weight)
+
+
+def _doing(lease: Lease) -> str:
+    request, stretch = lease.request, lease.stretch
+    step = request.submission.step_name(request.step)
+    names = request.id, step, lease.progress.phase, f"{stretch.front}-{stretch.end}"
+    return " ".join(filter(None, names))
