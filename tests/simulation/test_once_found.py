@@ -9,6 +9,7 @@ FOUND = {
     100299: "a request that ended as the server did was called stuck",
     201499: "the world lost the end of a link whose machine died after it",
     201795: "what ended at a worker while it joined was waited for for ever",
+    307045: "what a killed client had sent came when the world had been reckoned with",
     204725: "of three who had the same lines one was let go of twice",
 }
 

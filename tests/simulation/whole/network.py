@@ -178,6 +178,12 @@ class Network:
         self.links[link.number] = link
         return link
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is on its way any more that the dead have sent."""
+        ends = (end for link in self.links.values() for end in link.ends)
+        return not any(end.life.dead and end.way.flying for end in ends)
+
     def blocked(self, one: str, other: str) -> float:
         """For how long nothing passes between two hosts."""
         return max(0.0, self.partitions.get(frozenset((one, other)), 0.0) - self.clock.now)

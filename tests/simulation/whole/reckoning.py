@@ -47,6 +47,9 @@ class Reckoning:
 
     def reckon(self) -> None:
         """Every request has ended, and is as it was; then it is forgotten, and nothing is left."""
+        # A client that was killed may have submitted something that comes late.
+        self.world.until(lambda: self.world.network.is_settled, PATIENCE_SECONDS)
+        self.world.drain()
         for each in self._get(lambda client: client.requests()):
             self._get(lambda client, known=each.id: client.wait(known))
         for user in self.world.users:
