@@ -10,6 +10,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import nursery
 import pytest
@@ -111,8 +112,9 @@ def test_client_killed_before_it_submits_leaves_nothing(cluster: Cluster) -> Non
     assert cluster.ask("list") == []
 
 
-def test_client_killed_while_it_sends_leaves_nothing(cluster: Cluster) -> None:
-    """In the middle of its input."""
+@contextmanager
+def sending(cluster: Cluster) -> Iterator["subprocess.Popen[bytes]"]:
+    """A client in the middle of its stdin, which does not end."""
     words = cluster.request_words("run", "-", "--mapper", SHOUT)
     client = subprocess.Popen(words, cwd=cluster.at, env=cluster.env, stdin=subprocess.PIPE)
     assert client.stdin is not None
@@ -120,7 +122,17 @@ def test_client_killed_while_it_sends_leaves_nothing(cluster: Cluster) -> None:
         # More than is kept in memory.
         stdin.write(bytes(8 << 20))
         stdin.flush()
-        until(lambda: arriving(cluster) > 1 << 20, what="an upload")
+        try:
+            until(lambda: arriving(cluster) > 1 << 20, what="an upload")
+            yield client
+        finally:
+            client.kill()
+            client.wait()
+
+
+def test_client_killed_while_it_sends_leaves_nothing(cluster: Cluster) -> None:
+    """In the middle of its input."""
+    with sending(cluster) as client:
         client.kill()
         client.wait()
     until(lambda: not kept(cluster), 10, "the end of what was sent")
@@ -168,20 +180,9 @@ def test_client_killed_while_it_follows_loses_nothing(cluster: Cluster) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_client_that_waits_for_its_stdin_can_be_stopped(cluster: Cluster, number: int) -> None:
     """Nothing comes and nothing ends; what it has sent goes with it."""
-    words = cluster.request_words("run", "-", "--mapper", SHOUT)
-    client = subprocess.Popen(words, cwd=cluster.at, env=cluster.env, stdin=subprocess.PIPE)
-    assert client.stdin is not None
-    with client.stdin as stdin:
-        # More than is kept in memory.
-        stdin.write(bytes(8 << 20))
-        stdin.flush()
-        try:
-            until(lambda: arriving(cluster) > 1 << 20, what="an upload")
-            client.send_signal(number)
-            assert client.wait(20) == 130
-        finally:
-            client.kill()
-            client.wait()
+    with sending(cluster) as client:
+        client.send_signal(number)
+        assert client.wait(20) == 130
     until(lambda: not kept(cluster), 10, "the end of what was sent")
     assert cluster.ask("list") == []
 
