@@ -442,6 +442,8 @@ class Docket:
 
     async def _keep_number(self, request: RequestId) -> None:
         """The newest number must not come again after a restart: late commits may name it."""
+        if request in self._gone:
+            return
         await self.recorder.record(gone_stream(request), "forgotten", {})
         older, self._gone = self._gone, [request]
         for each in [each for each in older if each != request]:

@@ -461,7 +461,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.go_on()
             if not self.running:
                 break
-            pause = 0.25 if self.work(good) else min(2 * pause, 1e6)
+            pause = 0.25 if self.work(good) else min(2 * pause, 1e12)
             self.now += pause
             self.enact(self.ledger.review(self.now))
             self.answer(good)
