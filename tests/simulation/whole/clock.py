@@ -158,11 +158,14 @@ class WorldClock:
 
     def pause(self, life: Life, seconds: float) -> None:
         """Stop a life for a while: its timers do not run meanwhile, and what comes waits."""
-        life.paused_until = self.now + seconds
-        life.paused += seconds
+        # One stop within another, or over its end, is one.
+        until = max(life.paused_until, self.now + seconds)
+        longer = until - max(life.paused_until, self.now)
+        life.paused += longer
+        life.paused_until = until
         for each in self.planned(life):
             if each.time > self.now:
-                each.time += seconds
+                each.time += longer
 
     def forget(self) -> None:
         """Nothing will happen any more."""
