@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -111,9 +112,7 @@ class Mending:
             await self._pause()
 
     async def _pause(self) -> None:
-        pause: Deferred[None] = Deferred()
-        self.docket.clock.callLater(RETRY_SECONDS, pause.callback, None)
-        await pause
+        await deferLater(self.docket.clock, RETRY_SECONDS)
 
     async def _mend(self, request: RequestId, problem: Damaged) -> None:
         account = self.docket.ledger.requests[request]

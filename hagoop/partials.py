@@ -7,7 +7,7 @@ that any answer takes, so the answer of the request itself is the one to wait fo
 """
 
 from attrs import define, evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 
 from hagoop.docket import Docket
 from hagoop.jobs import Missing, Phase, RequestId
@@ -55,9 +55,7 @@ class Partials:
     async def _counted(self, account: Request) -> Progress | None:
         """The phase that runs, once it is known how many positions it has."""
         while account.progress is not None and not account.progress.whole:
-            pause: Deferred[None] = Deferred()
-            self.docket.clock.callLater(COUNT_SECONDS, pause.callback, None)
-            await pause
+            await deferLater(self.docket.clock, COUNT_SECONDS)
         return account.progress
 
     async def _told(self, taken: Taken) -> Taken:

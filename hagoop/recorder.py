@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from hagoop.errors import SpoolFull
@@ -55,6 +56,4 @@ class Recorder:
                 if not is_told:
                     log.warn("the disk is full: {stream} waits for room", stream=stream)
                 is_told = True
-                pause: Deferred[None] = Deferred()
-                self.clock.callLater(RETRY_SECONDS, pause.callback, None)
-                await pause
+                await deferLater(self.clock, RETRY_SECONDS)
