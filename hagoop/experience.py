@@ -22,7 +22,7 @@ MISS_FAILURE = 0.5
 LEAST_SECONDS = 1e-4
 MOST_SECONDS = 1e7
 """Bounds of what a worker may claim to have measured: no claim may break our arithmetic."""
-UNKNOWN_START_SECONDS = 0.05
+UNKNOWN_START_SECONDS = 0.02
 LEAST_START_SECONDS = 0.005
 LEAST_SPEED_SPREAD = 0.2
 """How much ln speeds are taken to differ where few are known (s0)."""
@@ -30,6 +30,8 @@ LEAST_SPREAD = 0.5
 """How much jobs must differ in weight before start-up can be told from work."""
 DOUBTFUL_SPREAD = 0.05
 """The same for a guess that is good enough to stop looking: every tenth job of one unit's is of two."""
+SPREAD_JOBS = 8
+"""So many jobs must differ so much; of more each may differ less, for the error falls with both."""
 
 
 @frozen
@@ -175,16 +177,17 @@ class StartUp:
     @property
     def estimate(self) -> float:
         """Seconds; no job can be shorter, and while all are alike a usual value must do."""
-        return self._fitted(LEAST_SPREAD, UNKNOWN_START_SECONDS)
+        known = LEAST_SPREAD * self.jobs * min(self.jobs, SPREAD_JOBS)
+        return self._fitted(known, UNKNOWN_START_SECONDS)
 
     @property
     def most(self) -> float:
         """Seconds that it may take: all of the shortest job, while all are alike; 0 before any."""
-        return self._fitted(DOUBTFUL_SPREAD, self.least) if self.jobs else 0.0
+        return self._fitted(DOUBTFUL_SPREAD * self.jobs**2, self.least) if self.jobs else 0.0
 
     def _fitted(self, least_spread: float, unknown: float) -> float:
         spread = self.inverse * self.weight - self.jobs**2
-        if spread <= least_spread * self.jobs**2:
+        if spread <= least_spread:
             return min(self.least, unknown)
         fitted = (self.rate * self.weight - self.jobs * self.seconds) / spread
         return min(self.least, max(fitted, LEAST_START_SECONDS))

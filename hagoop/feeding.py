@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from attrs import define, field, frozen
-from twisted.internet.interfaces import IReactorFDSet, IReactorTime, IWriteDescriptor
+from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 BATCH_SECONDS = 0.1
 """How long a program should take for what it is fed at once; up to twice as much is out of reach."""
 FIRST_BATCH_BYTES = 4096
-_PIECE_BYTES = 65536
+MOST_REST_SECONDS = 0.01
+LEAST_REST_SECONDS = 0.001
+_PIECE_BYTES = 1 << 17
 _LEAST_SECONDS = 1e-6
 _SET_PIPE_SIZE = getattr(fcntl, "F_SETPIPE_SZ", None)
 
@@ -78,6 +80,26 @@ def _bounded(size: float) -> int:
     return max(1, min(int(size), _PIECE_BYTES))
 
 
+@frozen
+class Pipe:
+    """Both ends of a pipe; writing does not block."""
+
+    read_end: int
+    write_end: int
+
+    @classmethod
+    def new(cls) -> "Pipe":
+        """Make one."""
+        read_end, write_end = os.pipe()
+        os.set_blocking(write_end, False)
+        return cls(read_end, write_end)
+
+    def close(self) -> None:
+        """Both ends."""
+        os.close(self.read_end)
+        os.close(self.write_end)
+
+
 @implementer(IWriteDescriptor)
 @define(eq=False)
 class Feeder:
@@ -106,32 +128,41 @@ class Feeder:
     _accepted: int = field(init=False)
     _closed_at: int | None = field(init=False, default=None)
     _batches: Batches | None = field(init=False, default=None)
-    _pipe_bytes: int = field(init=False, default=_PIECE_BYTES)
+    _pipe_bytes: int = field(init=False, default=0)
+    _full: tuple[float, int] | None = field(init=False, default=None)
+    _resting: IDelayedCall | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
         self._accepted, self._end = self._feed.offset, self._feed.end
         if self._feed.pace is not None:
             self._batches = Batches.of(self._feed.pace)
-            if self._batches.size < self._pipe_bytes:
-                self._fit_pipe(self._batches.size)
+        self._fit_pipe(self._batches.size if self._batches else _PIECE_BYTES)
 
     @classmethod
     def of(
-        cls, reactor: IReactorFDSet, clock: IReactorTime, feed: Feed, failed: Callable[[OSError], None]
+        cls,
+        reactor: IReactorFDSet,
+        clock: IReactorTime,
+        feed: Feed,
+        failed: Callable[[OSError], None],
+        pipe: Pipe | None = None,
     ) -> "Feeder":
-        """Open the file and make the pipe.
+        """Open the file, and make the pipe if there is none.
 
         :param failed: called when the file cannot be read to the end of the feed.
+        :param pipe: is the feeder's from now on, unless the file cannot be opened.
         """
         file = feed.path.open("rb", buffering=0)
         file.seek(feed.offset)
-        read_end, write_end = os.pipe()
-        os.set_blocking(write_end, False)
-        return cls(reactor, clock, feed, failed, file, read_end, write_end)
+        pipe = pipe or Pipe.new()
+        return cls(reactor, clock, feed, failed, file, pipe.read_end, pipe.write_end)
 
     @property
     def taken(self) -> int:
-        """The byte of the file up to which the program has read."""
+        """The byte of the file up to which the program has read.
+
+        Less than where the feed begins while not even what was in the pipe before has been read.
+        """
         if self._closed_at is not None:
             return self._closed_at
         # The newline that was added is no byte of the file.
@@ -154,7 +185,7 @@ class Feeder:
     def hold(self) -> None:
         """Feed no more for a while."""
         if self._write_end >= 0:
-            self._reactor.removeWriter(self)
+            self._stop_writing()
 
     def resume(self) -> None:
         """Go on after ``hold``."""
@@ -212,6 +243,34 @@ class Feeder:
         self._accepted += written
         if self._batches is not None:
             self._batches.fed(written, self._clock.seconds())
+        if written < len(batch):
+            self._rest()
+
+    def _rest(self) -> None:
+        """The pipe is full: go on when the program should have taken half of what a large one holds.
+
+        Else the system would wake us for each page of it that is free, a thousand times a second.
+        """
+        now, before = self._clock.seconds(), self._full
+        self._full = now, self._accepted
+        if before is None or self._pipe_bytes < _PIECE_BYTES:
+            return
+        each = (now - before[0]) / max(1, self._accepted - before[1])
+        seconds = min(each * self._pipe_bytes / 2, MOST_REST_SECONDS)
+        if seconds >= LEAST_REST_SECONDS:
+            self._stop_writing()
+            self._resting = self._clock.callLater(seconds, self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = None
+        self._reactor.addWriter(self)
+
+    def _stop_writing(self) -> None:
+        if self._resting is None:
+            self._reactor.removeWriter(self)
+        else:
+            self._resting.cancel()
+            self._resting = None
 
     def _next_batch(self) -> memoryview:
         """What goes into the pipe at once: whole lines, if the piece has their end."""
@@ -249,7 +308,7 @@ class Feeder:
         """The program reads the end of its input after what is in the pipe."""
         if self._write_end < 0:
             return
-        self._reactor.removeWriter(self)
+        self._stop_writing()
         os.close(self._write_end)
         self._write_end = -1
         self._file.close()

@@ -38,12 +38,22 @@ class Bounds:
         return "".join(f"{words} 2>/dev/null; " for bound, words in limits if bound)
 
 
-def place_argv(argv: Sequence[str], folder: Path, bounds: Bounds) -> tuple[str, ...]:
+READY = GO = b"\n"
+"""What a shell that waits writes to stderr, and then reads from stdin before it becomes its program."""
+
+
+def place_argv(
+    argv: Sequence[str], folder: Path, bounds: Bounds, waits: bool = False
+) -> tuple[str, ...]:
     """The words that run ``argv`` in ``folder`` within bounds.
 
     A shell sets them before it becomes the program: from outside its first bytes could be missed.
+
+    :param waits: first it writes ``READY`` and reads ``GO``; without that the program never begins.
     """
-    script = f'cd "$1" || exit 126; unset PWD OLDPWD; {bounds.script}shift; exec "$@"'
+    # Into a variable that is unset again, whatever it was.
+    wait = "echo >&2; read -r PWD || exit; " if waits else ""
+    script = f'{wait}cd "$1" || exit 126; unset PWD OLDPWD; {bounds.script}shift; exec "$@"'
     return (SHELL, "-c", script, "sh", str(folder), *argv)
 
 

@@ -24,6 +24,7 @@ from hagoop.originals import original_task
 from hagoop.process import Running
 from hagoop.shipping import to_argv
 from hagoop.sorting import find_bound
+from hagoop.standby import Standby
 from hagoop.verdicts import Ended
 from hagoop.workbench import Task, Workbench
 
@@ -53,6 +54,7 @@ class Work:
     commit_seconds: float = field(init=False)
     last_begun: "Deferred[float]" = field(factory=Deferred)
     _delivery: Delivery = field(init=False)
+    _standby: Standby = field(init=False)
     _taken: int = 0
     _done: int = 0
     _in_hand: InHand | None = None
@@ -61,6 +63,7 @@ class Work:
     _merged: Path | None = None
     _fetch_rate: float = 0.0
     _began: float = 0.0
+    _job_began: float = 0.0
     _running: Running | None = None
     _error: HaGoopError | None = None
     _file_ends: tuple[int, ...] = ()
@@ -69,6 +72,7 @@ class Work:
     def __attrs_post_init__(self) -> None:
         self.front = self.job_start = self.job_end = self.assignment.start
         self.end, self.commit_seconds = self.assignment.end, self.assignment.commit_seconds
+        self._standby = Standby(self.bench, self.clock)
         self._delivery = Delivery(
             self.assignment, self.bench, self.server, self.clock, self._undelivered, self._acknowledged
         )
@@ -139,8 +143,10 @@ class Work:
         """End its program and drop it."""
         running = [each for each in (self._running, self._delivery.combining) if each is not None]
         self._fail(Dropped(reason))
+        gone = self._standby.let_go()
         for each in running:
             await each.stop(reason)
+        await gone
 
     def _fail(self, error: HaGoopError) -> None:
         if self._error is None:
@@ -187,6 +193,7 @@ class Work:
             self._fail(own_error(error))
         finally:
             self._stop_fetching()
+            self._standby.let_go()
             if not self.last_begun.called:
                 self.last_begun.callback(0.0)
 
@@ -258,14 +265,20 @@ class Work:
             pieces = (await incoming.header(PieceList)).pieces
             if self.assignment.program.map_whole:
                 self._file_ends = tuple(each.end for each in pieces)
-            for piece in pieces:
-                await self._map_piece(piece, lines, offset)
+            for piece, following in zip(pieces, (*pieces[1:], None), strict=True):
+                await self._map_piece(piece, lines, offset, following)
                 offset += piece.length
         finally:
             lines.close()
             self.bench.discard(lines.path)
 
-    async def _map_piece(self, piece: Piece, lines: LineFile | SharedFile, offset: int) -> None:
+    async def _map_piece(
+        self,
+        piece: Piece,
+        lines: LineFile | SharedFile,
+        offset: int,
+        following: Piece | None = None,
+    ) -> None:
         limit = offset + piece.length
         at = piece.start
         while at < min(piece.end, self.end):
@@ -277,7 +290,8 @@ class Work:
             stop = await self._find(lines, offset, limit, count if at + count < piece.end else None)
             places = None if whole else Lines(at, self.bench.in_thread)
             job = Job(at, at + count, count, Feed(lines.path, offset, stop), places)
-            job = await self._run_job(job, piece)
+            then = piece if job.end < min(piece.end, self.end) else following
+            job = await self._run_job(job, piece, self._plain_task(then) if then else None)
             at, offset = job.end, job.feed.end
 
     async def _find(
@@ -289,14 +303,17 @@ class Work:
         await lines.await_bytes(limit)
         return limit
 
-    async def _run_job(self, job: Job, piece: Piece | None) -> Job:
-        """Run the program on it; the job as it became if it was cut."""
+    async def _run_job(self, job: Job, piece: Piece | None, following: Task | None) -> Job:
+        """Run the program on it; the job as it became if it was cut.
+
+        :param following: what comes behind it, if all of it is done.
+        """
         self._check()
-        began = self.clock.seconds()
-        output, ended, job = await self._run_in_hand(job, piece)
+        self._job_began = self.clock.seconds()
+        output, ended, job = await self._run_in_hand(job, piece, following)
         self._taken += job.feed.size
         self._done += job.weight
-        seconds = self.clock.seconds() - began + job.weight * self._fetch_rate
+        seconds = self.clock.seconds() - self._job_began + job.weight * self._fetch_rate
         self.sizer.observe(job.weight, max(seconds, job.weight * self._delivery.rate))
         printed = output if output.exists() and output.stat().st_size else None
         if printed is None:
@@ -305,30 +322,33 @@ class Work:
         await self._delivery.add(done)
         return job
 
-    async def _run_in_hand(self, job: Job, piece: Piece | None) -> tuple[Path, Ended, Job]:
+    async def _run_in_hand(
+        self, job: Job, piece: Piece | None, following: Task | None
+    ) -> tuple[Path, Ended, Job]:
         it = self.assignment
         if it.program.binary is not None or it.program.command(it.phase) is None:
             job = evolve(job, places=None)
         job = job.paced(self.sizer.expected_seconds(job.weight))
         hand = self._in_hand = InHand(job, self.clock, self.commit_seconds, self._was_cut)
         try:
-            output, ended = await self._run_program(job.feed, piece)
+            output, ended = await self._run_program(job.feed, piece, following)
         finally:
             self._in_hand = None
             hand.over()
         return output, ended, hand.job
 
-    async def _run_program(self, feed: Feed, piece: Piece | None) -> tuple[Path, Ended]:
-        output = self.bench.new_path("output")
+    async def _run_program(
+        self, feed: Feed, piece: Piece | None, following: Task | None
+    ) -> tuple[Path, Ended]:
         task = await self._task(feed, piece)
         if task is None:
+            output = self.bench.new_path("output")
             with self.bench.gone_if_it_fails(output):
                 await self.bench.copy(feed, output)
             return output, NO_RUN
         try:
-            return output, await self._run_task(task, output)
+            return await self._run_task(task, following)
         except BaseException:
-            self.bench.discard(output)
             # What we stopped ourselves says so.
             self._check()
             raise
@@ -337,9 +357,9 @@ class Work:
             if task.copy is not None:
                 self.bench.discard(task.copy)
 
-    async def _run_task(self, task: Task, output: Path) -> Ended:
+    async def _run_task(self, task: Task, following: Task | None) -> tuple[Path, Ended]:
         try:
-            return await self.bench.run(task, output, self._started)
+            return await self._standby.run(task, following, self._started)
         finally:
             # Whatever a program made of a file that has changed since, is neither kept nor its fault.
             if self._shared is not None:
@@ -350,8 +370,14 @@ class Work:
         it = self.assignment
         if it.program.binary is not None and it.phase is not Phase.SORT:
             return await self._original_task(it.program.binary, feed, piece)
+        task = self._plain_task(piece)
+        return None if task is None else evolve(task, feed=feed)
+
+    def _plain_task(self, piece: Piece | None) -> Task | None:
+        """One run without its feed; None: there is none that is fed."""
+        it = self.assignment
         command = it.program.command(it.phase)
-        return None if command is None else Task(to_argv(command), it.phase, it, piece, feed)
+        return None if command is None else Task(to_argv(command), it.phase, it, piece, None)
 
     async def _original_task(self, binary: str, feed: Feed, piece: Piece | None) -> Task:
         it = self.assignment
@@ -361,7 +387,8 @@ class Work:
         return await original_task(self.bench, task, feed, numbers, self._shared)
 
     def _started(self, running: Running) -> None:
-        self._running = running
+        # What the first one waits for, and others have ready, is no part of what jobs take.
+        self._running, self._job_began = running, self.clock.seconds()
         if self._in_hand is not None:
             self._in_hand.began(running)
         if self._error is not None:
@@ -420,7 +447,8 @@ class Work:
             self._begin(at, end, feed.end - begin)
             if feed.end > begin:
                 places = None if self.assignment.program.reduce_whole else Cells(first, offsets)
-                job = await self._run_job(Job(at, end, feed.size, feed, places), None)
+                following = self._plain_task(None) if end < self.end else None
+                job = await self._run_job(Job(at, end, feed.size, feed, places), None, following)
                 at = job.end
             else:
                 await self._delivery.add(Done(at, end, 0, None, NO_RUN, 0.0, None))

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.interfaces import IDelayedCall, IProcessTransport, IReactorFDSet
@@ -26,9 +26,9 @@ from hagoop.errors import (
     WorkerUnfit,
 )
 from hagoop.families import size_below, usage
-from hagoop.feeding import Feeder
+from hagoop.feeding import Feed, Feeder, Pipe
 from hagoop.interfaces import IWorkerReactor
-from hagoop.launching import place_argv
+from hagoop.launching import GO, READY, place_argv
 from hagoop.reading import place_in
 from hagoop.reports import Reports
 from hagoop.verdicts import (
@@ -74,9 +74,12 @@ class Stillness:
         return self._seconds
 
 
-def launch(reactor: IWorkerReactor, run: Run) -> "Running":
-    """Start a run.  What prevents its start is told by ``ended`` too."""
-    running = Running(reactor, run, find_container(os.environ.get("PATH", os.defpath)))
+def launch(reactor: IWorkerReactor, run: Run, waits: bool = False) -> "Running":
+    """Start a run.  What prevents its start is told by ``ended`` too.
+
+    :param waits: all is started but the program itself, which ``Running.begin`` feeds.
+    """
+    running = Running(reactor, run, find_container(os.environ.get("PATH", os.defpath)), waits)
     running._start()
     return running
 
@@ -84,13 +87,17 @@ def launch(reactor: IWorkerReactor, run: Run) -> "Running":
 class Running(ProcessProtocol):
     """A run under way.
 
+    :ivar ready: of a run that waits: fires when it can begin, or as ``ended`` if it has ended.
     :ivar ended: fires once, with ``Ended``; or with ``ProgramFailed`` and its kinds,
         ``WorkerUnfit``, ``TransferFailed`` when its input ended early, or ``JobError`` with
         the reason of ``stop``.
     """
 
-    def __init__(self, reactor: IWorkerReactor, run: Run, container: Container) -> None:
+    def __init__(
+        self, reactor: IWorkerReactor, run: Run, container: Container, waits: bool = False
+    ) -> None:
         self.ended: Deferred[Ended] = Deferred(lambda _: self._halt(JobError("it was cancelled")))
+        self.ready: Deferred[None] = Deferred(lambda _: self._halt(JobError("it was cancelled")))
         self._reactor = reactor
         self._run = run
         self._container = container
@@ -102,6 +109,8 @@ class Running(ProcessProtocol):
         self._watch.clock = reactor
         self._measured = self._began
         self._feeder: Feeder | None = None
+        self._waits = waits
+        self._pipe: Pipe | None = None
         self._closing = ExitStack()
         self._stdout = -1
         self._bytes_out = 0
@@ -120,7 +129,7 @@ class Running(ProcessProtocol):
         """How many bytes of its input the program has taken."""
         feed, reads = self._run.stdin, self._run.reads
         if self._feeder and feed:
-            return self._feeder.taken - feed.offset
+            return max(0, self._feeder.taken - feed.offset)
         if reads and self._pid and not self._exit:
             # Beyond its lines it reads for nothing.
             place = min(place_in(reads.path, self._pid), reads.end)
@@ -139,6 +148,24 @@ class Running(ProcessProtocol):
             self._bytes_out = os.fstat(self._stdout).st_size
         return self._bytes_out
 
+    @property
+    def waits(self) -> bool:
+        """Whether its program can begin now."""
+        return self._pipe is not None and self.ready.called
+
+    def begin(self, feed: Feed) -> None:
+        """Let the program begin of a run that waits."""
+        assert self._pipe is not None
+        self._run, self._began = evolve(self._run, stdin=feed), self._reactor.seconds()
+        try:
+            self._feeder = self._new_feeder(feed, self._pipe)
+        except OSError as error:
+            self._input_failed(error)
+            return
+        os.write(self._pipe.write_end, GO)
+        self._pipe = None
+        self._go_on()
+
     def stop(self, reason: str) -> Deferred[None]:
         """End the program and all that it has started; fires when it is gone."""
         if self._finished:
@@ -156,11 +183,12 @@ class Running(ProcessProtocol):
             what = error.strerror if isinstance(error, OSError) else str(error)
             passes = isinstance(error, OSError) and error.errno in _PASSING
             kind = JobError if passes else WorkerUnfit
+            self._rest()
             self._end(kind(f"{self._run.argv[0]} cannot be started on this machine: {what}"))
 
     def _spawn(self) -> None:
         run = self._run
-        argv = (*self._container.words, *place_argv(run.argv, run.folder, run.bounds))
+        argv = (*self._container.words, *place_argv(run.argv, run.folder, run.bounds, self._waits))
         self._stdout = os.open(run.stdout, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
         self._closing.callback(os.close, self._stdout)
         env = {os.fsencode(name): os.fsencode(value) for name, value in run.env.items()}
@@ -169,21 +197,31 @@ class Running(ProcessProtocol):
         # No path, uid or gid: with any of them Twisted forks, which blocks for long in a large process.
         self._reactor.spawnProcess(self, words[0], words, env, childFDs=fds)
         # A program may have ended by now.
-        if not self._exit:
-            if self._feeder:
-                self._feeder.start()
-            self._watch.start(self._interval, now=True)
+        if not self._exit and not self._waits:
+            self._go_on()
 
     def _open_stdin(self) -> int:
+        if self._waits:
+            self._pipe = Pipe.new()
+            return self._pipe.read_end
         if self._run.stdin is None:
             nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
             self._closing.callback(os.close, nothing)
             return nothing
-        self._feeder = Feeder.of(
-            IReactorFDSet(self._reactor), self._reactor, self._run.stdin, self._input_failed
-        )
-        self._closing.callback(self._feeder.close)
+        self._feeder = self._new_feeder(self._run.stdin)
         return self._feeder.read_end
+
+    def _new_feeder(self, feed: Feed, pipe: Pipe | None = None) -> Feeder:
+        fds = IReactorFDSet(self._reactor)
+        feeder = Feeder.of(fds, self._reactor, feed, self._input_failed, pipe)
+        self._closing.callback(feeder.close)
+        return feeder
+
+    def _go_on(self) -> None:
+        """It is fed and watched from now on."""
+        if self._feeder:
+            self._feeder.start()
+        self._watch.start(self._interval, now=True)
 
     def _input_failed(self, error: OSError) -> None:
         self._halt(TransferFailed(f"its input cannot be read: {error.strerror}"))
@@ -195,6 +233,9 @@ class Running(ProcessProtocol):
         self._pid = self.transport.pid
 
     def errReceived(self, data: bytes) -> None:
+        if self._waits and not self.ready.called and data.startswith(READY):
+            data = data.removeprefix(READY)
+            self.ready.callback(None)
         self._reports.feed(data)
 
     def errConnectionLost(self) -> None:
@@ -263,6 +304,9 @@ class Running(ProcessProtocol):
             self._watch.stop()
         if self._feeder:
             self._feeder.close()
+        if self._pipe:
+            self._pipe.close()
+            self._pipe = None
 
     # The end.
 
@@ -274,7 +318,17 @@ class Running(ProcessProtocol):
         assert self.transport is not None
         self.transport.closeStderr()
         self._reports.close()
-        self._end(self._error or verdict(self._run, self._outcome, self._container.program))
+        error = self._error or verdict(self._run, self._outcome, self._container.program)
+        if isinstance(error, ProgramFailed) and self._is_unbegun:
+            error = JobError("it was killed before its program had begun")
+        self._end(error)
+
+    @property
+    def _is_unbegun(self) -> bool:
+        """What waits may be killed as any process is; a program that it never became is not to blame."""
+        feed = self._run.stdin
+        begun = feed and self._feeder and self._feeder.taken >= feed.offset
+        return self._waits and not begun
 
     @property
     def _outcome(self) -> Exit:
@@ -293,6 +347,8 @@ class Running(ProcessProtocol):
         # It has been called by now if somebody cancelled it.
         if not self.ended.called:
             self._tell(error)
+        if self._waits and not self.ready.called:
+            self.ready.errback(error or JobError("it has ended before its program had begun"))
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             each.callback(None)

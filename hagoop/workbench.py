@@ -55,6 +55,16 @@ class Task:
 
 
 @frozen
+class Ready:
+    """A run of which all but the program has started; it is fed when it begins."""
+
+    task: Task
+    folder: Path
+    stdout: Path
+    running: Running
+
+
+@frozen
 class Share:
     """What the owner of a machine gives to each slot, in bytes; 0: any number.
 
@@ -180,19 +190,61 @@ class Workbench:
 
         :raises JobError: it failed.
         """
+        folder = await self._new_folder(task)
+        running = launch(self.reactor, self._run(task, folder, stdout))
+        return await self._until_ended(running, folder, started)
+
+    async def make_ready(self, task: Task) -> "Ready":
+        """Start all of a run but its program, which is fed later.
+
+        :raises WorkerUnfit: no room, or it cannot be started here.
+        """
+        folder, stdout = await self._new_folder(task), self.new_path("output")
+        running = launch(self.reactor, self._run(task, folder, stdout), waits=True)
+        ready = Ready(task, folder, stdout, running)
+        try:
+            await running.ready
+        except BaseException:
+            self.let_go(ready)
+            raise
+        return ready
+
+    async def run_ready(self, ready: "Ready", feed: Feed, started: Callable[[Running], None]) -> Ended:
+        """Let it begin; otherwise as ``run``."""
+        ready.running.begin(feed)
+        return await self._until_ended(ready.running, ready.folder, started)
+
+    def let_go(self, ready: "Ready") -> Deferred[None]:
+        """It will not be run; fires when it is gone."""
+        ready.running.ended.addErrback(lambda _: None)
+        gone = ready.running.stop("it is not needed")
+        return gone.addCallback(lambda _: self.discard(ready.folder, ready.stdout))
+
+    async def _until_ended(
+        self, running: Running, folder: Path, started: Callable[[Running], None]
+    ) -> Ended:
+        started(running)
+        try:
+            return await running.ended
+        finally:
+            self.discard(folder)
+
+    async def _new_folder(self, task: Task) -> Path:
         folder = self.new_path("run")
-        program, most = task.assignment.program, task.assignment.output_bytes
-        files = [(each, self._program(each)) for each in program.files]
+        files = [(each, self._program(each)) for each in task.assignment.program.files]
         with _room():
             if files:
                 await self.in_thread(_make_folder, folder, files)
             else:
                 folder.mkdir()
-        environment = run_environment(task.assignment, task.phase, task.piece, folder, self.search)
-        run = Run(
+        return folder
+
+    def _run(self, task: Task, folder: Path, stdout: Path) -> Run:
+        program, most = task.assignment.program, task.assignment.output_bytes
+        return Run(
             argv=task.argv,
             folder=folder,
-            env=environment,
+            env=run_environment(task.assignment, task.phase, task.piece, folder, self.search),
             stdin=task.feed,
             reads=task.reads,
             stdout=stdout,
@@ -202,12 +254,6 @@ class Workbench:
             timeout_seconds=program.timeout_seconds,
             ok_status=program.ok_status,
         )
-        running = launch(self.reactor, run)
-        started(running)
-        try:
-            return await running.ended
-        finally:
-            self.discard(folder)
 
     async def copy(self, feed: Feed, target: Path) -> int:
         """What ``cat`` would do with lines; how many there were."""

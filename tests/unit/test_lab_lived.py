@@ -127,10 +127,10 @@ def test_start_of_programs_is_told_where_it_is_known(server: Server) -> None:
     server.ledger.request_submitted(RequestId("r1"), Submission(program, ()), 0.0)
     session = server.join(1, "a")
     pace = server.ledger.requests[RequestId("r1")].pace(session.worker, Phase.MAP)
-    pace.observe(10, 0.03, 0.01)
+    pace.observe(10, 0.015, 0.01)
     server.lives.over(session, True)
     server.lives.write()
-    assert server.rows[-1]["start"] == pace.start_seconds == 0.03
+    assert server.rows[-1]["start"] == pace.start_seconds == 0.015
 
 
 def test_file_is_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,9 +42,9 @@ LAYERS = {
         number_inputs originals outside owner partials phases piecework piped process programs races
         reading recorder recovery reports resting roles rows run_indexes sampling scheduler
         sentences server sessions shipping showing side_file signals snapshot sorting sound
-        source_files spool statuses step_inputs stored subjects submit_keys surroundings taken texts
-        told transfer trying tuning unpacking unreached verdicts web workbench worker worker_service
-        write_ahead
+        source_files spool standby statuses step_inputs stored subjects submit_keys surroundings
+        taken texts told transfer trying tuning unpacking unreached verdicts web workbench worker
+        worker_service write_ahead
     """,
     "composition": """
         backup_script check_options check_script common_options demo following local order_options

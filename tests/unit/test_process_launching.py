@@ -212,7 +212,7 @@ def test_batches_follow_the_program():
     assert batches.size == 1250
     for number in range(20):
         batches.fed(10**6, 61 + number / 100)
-    assert batches.size == 65536
+    assert batches.size == 1 << 17
     for number in range(40):
         batches.fed(1, 1000.0 * number)
     assert batches.size == 1

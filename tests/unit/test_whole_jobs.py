@@ -107,9 +107,9 @@ def test_tail_is_taken_back_by_whole_files(books: Books) -> None:
 
 
 def test_whole_files_are_leased_by_the_rule_for_whole_jobs(books: Books) -> None:
-    """A newcomer gets about two seconds of guessed speed, and never less than a file."""
-    books.submit_files(*[90] * 1000)
-    assert books.ask(books.join("w1")).open_weight == 180
+    """A newcomer gets less than two seconds of guessed speed, and never less than a file."""
+    books.submit_files(*[45] * 1000)
+    assert books.ask(books.join("w1")).open_weight == 135
     large = Books()
     large.submit_files(5000, 5000)
     assert large.ask(large.join()).open_weight == 5000

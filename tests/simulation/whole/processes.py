@@ -16,6 +16,8 @@ from twisted.internet.interfaces import IProcessTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from hagoop.launching import GO, READY
+
 READ_BYTES = 1 << 16
 
 Program = Callable[[list[bytes]], tuple[bytes, bytes]]
@@ -55,12 +57,28 @@ class Process:
         self._lines: list[bytes] = []
         self._worked = 0
         self._stderr_open = True
+        self._waits = False
 
-    def begin(self, fds: dict[int, Any], program: Program) -> None:
-        """As a fork does: it has descriptors of its own."""
+    def begin(self, fds: dict[int, Any], program: Program, waits: bool) -> None:
+        """As a fork does: it has descriptors of its own.
+
+        :param waits: its shell says that it is ready, and is told to go.
+        """
         self.stdin, self.stdout, self.program = os.dup(fds[0]), os.dup(fds[1]), program
+        self._waits = waits
         self.protocol.makeConnection(self)
-        self._later(self.mood.start_seconds, self._read)
+        self._later(self.mood.start_seconds, self._get_ready if waits else self._read)
+
+    def _get_ready(self) -> None:
+        self._later(0.0, self._read)
+        self.protocol.errReceived(READY)
+
+    def _go(self) -> None:
+        self._waits = False
+        if os.read(self.stdin, len(GO)) == GO:
+            self._later(self.mood.start_seconds, self._read)
+        else:
+            self.end(1, None)
 
     def _later(self, seconds: float, function: Callable[..., object], *arguments: Any) -> None:
         self.reactor.callLater(seconds, self._if_alive, function, arguments)
@@ -70,13 +88,16 @@ class Process:
             function(*arguments)
 
     def _read(self) -> None:
-        if self._fails():
+        if not self._waits and self._fails():
             return
         poll = select.poll()
         poll.register(self.stdin, select.POLLIN)
         events = poll.poll(0)
         if not events:
             self.processes.reading.append(self)
+            return
+        if self._waits:
+            self._go()
             return
         data = os.read(self.stdin, READ_BYTES)
         self.reactor.look_soon()
@@ -118,7 +139,7 @@ class Process:
 
     def hear(self, number: int) -> None:
         """A signal."""
-        if number == signal.SIGTERM and self.mood.stubborn:
+        if number == signal.SIGTERM and self.mood.stubborn and not self._waits:
             return
         self.end(None, number)
 
@@ -177,11 +198,11 @@ class Processes:
         """Start a program."""
         pid = next(self.pids)
         # Behind the words that give it a folder and bounds.
-        words = [os.fsdecode(each) for each in argv][5:]
+        _, _, script, _, _, *words = map(os.fsdecode, argv)
         around = {os.fsdecode(name): os.fsdecode(value) for name, value in env.items()}
         process = Process(self, reactor, protocol, pid, self.mood(words, around))
         self.running[pid], process.argv = process, words
-        process.begin(fds, self.find(words))
+        process.begin(fds, self.find(words), "read" in script)
         return process
 
     def has_room(self, descriptor: int) -> bool:
