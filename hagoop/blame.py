@@ -110,7 +110,8 @@ def worker_died(lease: Lease, head: int, death: Death) -> list[Decision]:
     """
     request, progress = lease.request, lease.progress
     history = progress.histories.at(head)
-    history.died(lease.session.worker, death)
+    progress.histories.losses += 1
+    history.died(lease.session.worker, death, progress.histories.losses)
     killed = history.killed(head)
     may_skip = request.may_skip(progress.phase) and request.set_aside < request.most_bad_lines
     if not (killed and may_skip):

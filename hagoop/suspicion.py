@@ -19,6 +19,8 @@ DOUBTFUL = 0.05
 """Deaths as improbable as this by chance make their lines suspect."""
 CERTAIN = 1e-3
 """As improbable as this they may be held against one line."""
+MOST_LOOKS = 8
+"""Chance is allowed for up to so many losses elsewhere: for more, a deadly line would hide long."""
 SOME_WORKERS = 2
 MANY_WORKERS = 4
 
@@ -45,6 +47,7 @@ class History:
     :ivar end: one of the lines from the head to here makes the program fail; 0: none does.
     :ivar alone: whether ``failed_by`` counts failures on a single line only.
     :ivar deaths: the last of each worker that was lost here; ``died`` adds to them.
+    :ivar losses: how many there were here; ``elsewhere``: in the same phase, by then.
     :ivar is_deadly: whether so many deaths can hardly be chance.
     """
 
@@ -53,13 +56,17 @@ class History:
     end: int = 0
     alone: bool = False
     deaths: dict[WorkerId, Death] = field(factory=dict)
+    losses: int = 0
+    elsewhere: int = 0
     is_deadly: bool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._weigh()
 
     def _weigh(self) -> None:
-        self.is_deadly = len(self.deaths) >= SOME_WORKERS and _chance(self.deaths) < DOUBTFUL
+        # Where many are lost, some are so at the same lines: whoever looks often, finds something.
+        looks = min(1 + self.elsewhere, MOST_LOOKS)
+        self.is_deadly = len(self.deaths) >= SOME_WORKERS and looks * _chance(self.deaths) < DOUBTFUL
 
     def failed(self, end: int, worker: WorkerId) -> None:
         """The program failed on a job from here to ``end``."""
@@ -72,8 +79,13 @@ class History:
             self.failed_by, self.alone = [], True
         self.failed(end, worker)
 
-    def died(self, worker: WorkerId, death: Death) -> None:
-        """A worker was lost here; of several losses of one the least surprising counts."""
+    def died(self, worker: WorkerId, death: Death, losses: int = 0) -> None:
+        """A worker was lost here; of several losses of one the least surprising counts.
+
+        :param losses: how many there were by now, here and elsewhere.
+        """
+        self.losses += 1
+        self.elsewhere = max(self.elsewhere, losses - self.losses)
         known = self.deaths.get(worker, death)
         chance = max(known.chance, death.chance)
         self.deaths[worker] = Death(min(known.end, death.end), chance, death.alone)
@@ -102,7 +114,9 @@ class History:
         """What is left of it now that all before a new head has done well."""
         fails = self.end > head
         deaths = {who: each for who, each in self.deaths.items() if each.end > head}
-        return History(self.failed_by if fails else [], 0, self.end if fails else 0, False, deaths)
+        losses, elsewhere = (self.losses, self.elsewhere) if deaths else (0, 0)
+        failed_by, end = (self.failed_by, self.end) if fails else ([], 0)
+        return History(failed_by, 0, end, False, deaths, losses, elsewhere)
 
     @property
     def is_empty(self) -> bool:
@@ -115,6 +129,9 @@ class History:
         self.end = min(filter(None, (self.end, other.end)), default=0)
         for worker, death in other.deaths.items():
             self.died(worker, death)
+        self.losses += other.losses - len(other.deaths)
+        self.elsewhere = max(self.elsewhere, other.elsewhere)
+        self._weigh()
 
 
 def _chance(deaths: dict[WorkerId, Death]) -> float:
@@ -170,8 +187,12 @@ MOST_DANGER = 2
 
 @define
 class Histories:
-    """The histories of one phase, by their heads."""
+    """The histories of one phase, by their heads.
 
+    :ivar losses: of workers, at all of them.
+    """
+
+    losses: int = 0
     _heads: list[int] = field(factory=list)
     _known: dict[int, History] = field(factory=dict)
 

@@ -45,6 +45,38 @@ def test_deaths_are_suspect_only_together() -> None:
     assert (history.is_deadly, history.suspect_end, history.tried_by) == (True, 8, {W[0], W[1]})
 
 
+def test_where_many_are_lost_two_at_the_same_lines_say_nothing() -> None:
+    """Of two dozen, some are lost where another was; not where each was before that, though."""
+    for losses, is_deadly in ((2, True), (7, True), (8, False), (24, False)):
+        history = History()
+        history.died(W[0], Death(10, 0.03), losses - 1)
+        history.died(W[1], Death(8, 0.03), losses)
+        assert history.is_deadly is is_deadly
+
+
+def test_many_losses_hide_no_deadly_line_for_long() -> None:
+    """Those at the line itself are no reason to doubt, nor are hundreds elsewhere more than some."""
+    history = History()
+    for number in range(40):
+        history.died(W[number % 4], Death(10, 0.06), number + 1)
+        assert history.is_deadly == (number >= 1)
+    history = History()
+    for number in range(4):
+        history.died(W[number], Death(10, 0.03), 500 + number)
+    assert history.is_deadly
+
+
+def test_how_many_were_lost_elsewhere_travels_with_the_lines() -> None:
+    """To what is left of them, and to what they are joined with."""
+    known = Histories()
+    for number in range(2):
+        known.at(5).died(W[number], Death(9, 0.03), 20 + number)
+    known.move(known.take(Range(5, 6))[0], 7)
+    assert not known.at(7).is_deadly
+    assert (known.at(7).losses, known.at(7).elsewhere) == (2, 19)
+    assert History(losses=1).moved(1).losses == 0
+
+
 @pytest.mark.parametrize("count", [2, 4, 9, 100])
 def test_churn_is_not_a_crash(count: int) -> None:
     """Where workers go all the time, no number of them is a surprise."""
@@ -154,7 +186,8 @@ def test_histories_of_the_same_lines_become_one() -> None:
     for worker in W[:2]:
         moved.failed(70, worker)
     known.move(moved, 40)
-    assert known.at(40) == History([W[0], W[1]], end=50, deaths={W[0]: Death(70, 0.01)})
+    deaths = {W[0]: Death(70, 0.01)}
+    assert known.at(40) == History([W[0], W[1]], end=50, deaths=deaths, losses=1)
     known.move(moved, 70)
     assert list(known) == [40]
 
