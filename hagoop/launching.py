@@ -53,7 +53,7 @@ def place_argv(
     """
     # Into a variable that is unset again, whatever it was.
     wait = "echo >&2; read -r PWD || exit; " if waits else ""
-    script = f'{wait}cd "$1" || exit 126; unset PWD OLDPWD; {bounds.script}shift; exec "$@"'
+    script = f'cd "$1" || exit 126; {bounds.script}shift; {wait}unset PWD OLDPWD; exec "$@"'
     return (SHELL, "-c", script, "sh", str(folder), *argv)
 
 

@@ -26,8 +26,19 @@ from hagoop.run_options import Running
 DONE, FAILED, USAGE, UNREACHABLE, CANCELLED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
+def script() -> None:
+    """The script, as a process of its own."""
+    status = main()
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        status = status or _say(f"not all could be printed: {error.strerror}", FAILED)
+    # Python would first take apart all that it has loaded, longer than many a command takes.
+    os._exit(status)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """The script; returns its exit status."""
+    """What the script does; returns its exit status."""
     if argv is None:
         hide_line(sys.orig_argv, os.environ)
     words = sys.argv[1:] if argv is None else list(argv)
@@ -139,4 +150,4 @@ def _say(sentence: object, status: int) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    script()

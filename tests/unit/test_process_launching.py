@@ -239,7 +239,7 @@ def test_feeder_ends_when_the_reactor_lets_go(feed):
 def test_folder_and_bounds_come_first():
     """Bounds in the blocks and kibibytes of POSIX, rounded up; the environment has no folder."""
     rest = ("sh", "/f", "m", "x")
-    unbounded = 'cd "$1" || exit 126; unset PWD OLDPWD; shift; exec "$@"'
+    unbounded = 'cd "$1" || exit 126; shift; unset PWD OLDPWD; exec "$@"'
     assert place_argv(("m", "x"), Path("/f"), Bounds()) == ("/bin/sh", "-c", unbounded, *rest)
     _, _, script, *words = place_argv(("m", "x"), Path("/f"), Bounds(1500, 4096, 99))
     bounds = "ulimit -f 3 2>/dev/null; ulimit -d 4 2>/dev/null; "
