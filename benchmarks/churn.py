@@ -39,20 +39,33 @@ from attrs import asdict, define, field, frozen
 
 SLEEPER = r"""
 /* Sleeps for each line of its input, then prints it in capitals.  It reads byte by byte, so that all
-   can see how far it is. */
+   can see how far it is.  What a nap takes longer than it should, the next is shorter, so that lines
+   take just what capacity is reckoned with; what it waits for its input, it does not make up for. */
 #include <ctype.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
+#define SECOND 1000000000LL
+#define MOST_LATE 1000000LL
+
+static long long now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return time.tv_sec * SECOND + time.tv_nsec;
+}
+
 int main(void)
 {
-    struct timespec nap = {NAP_NANOSECONDS / 1000000000L, NAP_NANOSECONDS % 1000000000L};
+    long long end = now();
     char byte;
     while (read(0, &byte, 1) == 1) {
         putchar(toupper((unsigned char) byte));
         if (byte == '\n') {
-            nanosleep(&nap, NULL);
+            end = (now() - end > MOST_LATE ? now() : end) + NAP_NANOSECONDS;
+            struct timespec until = {end / SECOND, end % SECOND};
+            clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
             fflush(stdout);
         }
     }
