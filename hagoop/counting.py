@@ -15,10 +15,9 @@ from hagoop.source_files import SourceFile, changed, check, opened
 from hagoop.texts import TextFile
 from hagoop.unpacking import packing_of, unpacked
 
-FIRST_BATCH_BYTES = 1 << 20
-"""Told at once, so that work can begin; each batch after it may be twice as large."""
 BATCH_BYTES = 64 << 20
 BATCH_SECONDS = 0.05
+"""Work begins with what was counted by then: the less that is, the more often a program is started."""
 
 
 @frozen
@@ -123,14 +122,14 @@ def _fill(source: io.FileIO, view: memoryview, file: SourceFile) -> None:
 
 
 def batched(blocks: Iterator[Block]) -> Iterator[list[Block]]:
-    """Blocks in batches that grow, none much longer in the making than it should."""
+    """Blocks in batches, none much longer in the making than it should."""
     batch: list[Block] = []
-    held, most, until = 0, FIRST_BATCH_BYTES, time.monotonic() + BATCH_SECONDS
+    held, until = 0, time.monotonic() + BATCH_SECONDS
     for each in blocks:
         batch.append(each)
         held += each.size
-        if held >= most or time.monotonic() >= until:
+        if held >= BATCH_BYTES or time.monotonic() >= until:
             yield batch
             batch = []
-            held, most, until = 0, min(most * 2, BATCH_BYTES), time.monotonic() + BATCH_SECONDS
+            held, until = 0, time.monotonic() + BATCH_SECONDS
     yield batch

@@ -416,6 +416,9 @@ class Docket:
         await self.ended(request)
         if int(request[1:]) == self._number:
             await self._keep_number(request)
+        if request in self.data:
+            # First: once the request is gone, nobody would know whose they are.
+            await self.recorder.forget(self.data[request].runs_shelf)
         await self.recorder.forget(request, lambda: request in self.data)
         data = self.data.pop(request, None)
         if data is None:

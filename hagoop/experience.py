@@ -270,7 +270,7 @@ class JobSizer:
     """
 
     GROWTH = 16
-    REMEMBERED_SECONDS = 0.25
+    REMEMBERED_SECONDS = 1.0
 
     remembered: float | None = None
     _speed: float | None = field(default=None)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface.verify import verifyObject
 
+from hagoop import counting
 from hagoop.counting import (
     BATCH_BYTES,
+    BATCH_SECONDS,
     BLOCK_BYTES,
-    FIRST_BATCH_BYTES,
     Block,
     batched,
     count_blocks,
@@ -235,17 +236,26 @@ def test_estimate_comes_from_bytes_and_ends_exact(tmp_path):
     assert inputs.estimate == inputs.lines == 200_000
 
 
-def test_batches_begin_small_and_grow():
-    """The first lines are told soon, later ones in bulk, and nothing is lost."""
+def test_batches_are_told_in_bulk():
+    """None is larger than it should be, and nothing is lost."""
     blocks = [Block(0, BLOCK_BYTES, 1, None)] * 2000
     batches = list(batched(iter(blocks)))
     assert sum(map(len, batches)) == 2000
-    assert len(batches[0]) <= FIRST_BATCH_BYTES // BLOCK_BYTES
     assert max(map(len, batches)) <= BATCH_BYTES // BLOCK_BYTES
 
 
-def test_every_batch_is_told(tmp_path):
+def test_batches_are_told_in_time(monkeypatch):
+    """Where reading takes long, work begins with what there is."""
+    times = (each * BATCH_SECONDS / 2 for each in range(1000))
+    monkeypatch.setattr(counting.time, "monotonic", lambda: next(times))
+    batches = list(batched(iter([Block(0, BLOCK_BYTES, 1, None)] * 100)))
+    assert sum(map(len, batches)) == 100
+    assert max(map(len, batches)) <= 3
+
+
+def test_every_batch_is_told(tmp_path, monkeypatch):
     """The scheduler hears that there is more, the last time when all is known."""
+    monkeypatch.setattr(counting, "BATCH_BYTES", 1 << 20)
     inputs = FileInputs(list(files_in_place(write(tmp_path, [("a", b"x\n" * (2 << 20))]))))
     told = []
     inputs.build(None, lambda: told.append((inputs.lines, inputs.whole)), here)

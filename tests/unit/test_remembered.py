@@ -22,7 +22,7 @@ def test_program_that_comes_again_is_not_tried_line_by_line() -> None:
     assert known.sizer(COUNT, Phase.MAP).next_job(1000, 10.0) == 1
     known.learn(COUNT, Phase.MAP, ran(100.0))
     known.learn(COUNT, Phase.MAP, ran(400.0))
-    assert known.sizer(COUNT, Phase.MAP).next_job(1000, 10.0) == 100
+    assert known.sizer(COUNT, Phase.MAP).next_job(1000, 10.0) == 400
 
 
 def test_another_program_or_phase_is_unknown() -> None:

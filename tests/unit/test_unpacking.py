@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from twisted.internet.defer import fail, succeed
 
-from hagoop import unpacking
+from hagoop import counting, unpacking
 from hagoop.arriving import Room, as_quota
 from hagoop.counting import BLOCK_BYTES
 from hagoop.errors import NoSuchInput, SpoolFull
@@ -107,8 +107,9 @@ def test_text_within_is_read(tmp_path, texts, kind):
     assert inputs.found(piece) is None
 
 
-def test_lines_are_there_before_the_whole_is_unpacked(tmp_path, texts):
+def test_lines_are_there_before_the_whole_is_unpacked(tmp_path, texts, monkeypatch):
     """With as good a guess as can be of how many there will be."""
+    monkeypatch.setattr(counting, "BATCH_BYTES", 1 << 20)
     data = Random(1).randbytes(6 * BLOCK_BYTES).replace(b"\n", b"").hex("\n", 32).encode()
     found = []
     inputs = FileInputs(sources(tmp_path, a_gz=gzip.compress(data, 1)), texts)
@@ -159,8 +160,9 @@ def test_file_that_was_made_to_fill_disks_is_refused(tmp_path, monkeypatch):
     assert told.startswith("'IN/a.gz' cannot be unpacked: The server's spool cannot take 262144 bytes")
 
 
-def test_change_of_the_packed_file_is_seen(tmp_path, texts):
+def test_change_of_the_packed_file_is_seen(tmp_path, texts, monkeypatch):
     """While it is unpacked, and afterwards, though nothing is read of it then."""
+    monkeypatch.setattr(counting, "BATCH_BYTES", 1 << 20)
     files = sources(tmp_path, a_gz=gzip.compress(5 * LARGE))
     said = "changed while the request ran; submit the request again"
 
