@@ -112,24 +112,20 @@ def test_what_has_ended_gives_back_its_runs_on_a_full_disk(
 def test_rows_of_runs_go_before_their_request(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even if there was no room for that at first: a new server could not tell whose they are."""
+    """Even while its end still waits for their files: a new server could not tell whose they are."""
     site = house.site
     request = RequestId(site.submit(site.client()))
     shelf = site.docket.data[request].runs_shelf
     site.wires.result(site.docket.journal.append(shelf, "committed", {}))
-    refused: list[Write] = []
-
-    def refuse_once(_: House, writes: Sequence[Write]) -> None:
-        about = [each for each in writes if each.name == shelf]
-        if about and not refused:
-            refused.extend(about)
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(House, "check", refuse_once)
-    ending = house.forget(request)
-    assert house.streams >= {request, shelf}
-    site.wires.advance(2)
-    site.wires.result(ending)
+    forget, slow = MemorySpool.forget, Deferred[None]()
+    monkeypatch.setattr(
+        MemorySpool, "forget", lambda spool, of: slow if of == shelf else forget(spool, of)
+    )
+    forgetting = house.forget(request)
+    site.wires.advance(0)
+    assert house.streams == {f"{request}.gone"}
+    slow.callback(None)
+    site.wires.result(forgetting)
     assert house.streams == {f"{request}.gone"}
 
 
