@@ -121,6 +121,7 @@ def test_rows_of_runs_go_before_their_request(
     monkeypatch.setattr(
         MemorySpool, "forget", lambda spool, of: slow if of == shelf else forget(spool, of)
     )
+    site.docket.fail(request, "as programs do")
     forgetting = house.forget(request)
     site.wires.advance(0)
     assert house.streams == {f"{request}.gone"}
