@@ -23,6 +23,7 @@ LEAST_SECONDS = 1e-4
 MOST_SECONDS = 1e7
 """Bounds of what a worker may claim to have measured: no claim may break our arithmetic."""
 UNKNOWN_START_SECONDS = 0.02
+"""What starting a program is taken for while jobs do not tell."""
 LEAST_START_SECONDS = 0.002
 LEAST_SPEED_SPREAD = 0.2
 """How much ln speeds are taken to differ where few are known (s0)."""

@@ -19,6 +19,7 @@ BATCH_SECONDS = 0.1
 """How long a program should take for what it is fed at once; up to twice as much is out of reach."""
 FIRST_BATCH_BYTES = 4096
 MOST_REST_SECONDS = 0.01
+"""How long a full pipe is left alone at most: a program may have become faster."""
 LEAST_REST_SECONDS = 0.001
 _PIECE_BYTES = 1 << 17
 _LEAST_SECONDS = 1e-6

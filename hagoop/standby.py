@@ -26,7 +26,6 @@ AFTER_SECONDS = 0.02
 class Standby:
     """Runs the program of one assignment, job by job."""
 
-
     bench: Workbench
     clock: IReactorTime
     _following: Task | None = None

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, TimeoutError
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from hagoop.answers import copy_chunks
 from hagoop.containers import find_container
-from hagoop.errors import TransferFailed, WorkerUnfit
+from hagoop.errors import JobError, TransferFailed, WorkerUnfit
 from hagoop.feeding import Feed
 from hagoop.found import open_regular
 from hagoop.interfaces import IWorkerReactor
@@ -32,6 +32,8 @@ from hagoop.verdicts import Ended, Run
 
 T = TypeVar("T")
 log = Logger()
+READY_SECONDS = 60.0
+"""How long all but the program may take to start, on a machine with much to do."""
 NOTHING = Packed(0, hashlib.sha256().hexdigest())
 
 
@@ -198,14 +200,17 @@ class Workbench:
         """Start all of a run but its program, which is fed later.
 
         :raises WorkerUnfit: no room, or it cannot be started here.
+        :raises JobError: it was killed, or is not ready after a minute.
         """
         folder, stdout = await self._new_folder(task), self.new_path("output")
         running = launch(self.reactor, self._run(task, folder, stdout), waits=True)
         ready = Ready(task, folder, stdout, running)
         try:
-            await running.ready
-        except BaseException:
+            await running.ready.addTimeout(READY_SECONDS, self.reactor)
+        except BaseException as error:
             self.let_go(ready)
+            if isinstance(error, TimeoutError):
+                raise JobError(f"nothing could be started within {READY_SECONDS:g} s") from error
             raise
         return ready
 

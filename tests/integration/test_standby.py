@@ -10,7 +10,7 @@ from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from hagoop import process
+from hagoop import process, workbench
 from hagoop.containers import Container
 from hagoop.errors import JobError, ProgramFailed, WorkerUnfit
 from hagoop.families import family
@@ -35,6 +35,10 @@ async def until_so(condition: Callable[[], object]) -> None:
     """Turn by turn of the reactor; a test's own deadline ends what never comes."""
     while not condition():
         await deferLater(reactor(), 0.005)
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @pytest.fixture
@@ -89,6 +93,7 @@ async def test_program_is_not_blamed_for_what_it_never_became(wait, tmp_path, wh
     if when == "before it hears":
         for each in processes:
             os.kill(each, signal.SIGSTOP)
+        await until_so(lambda: all(map(is_stopped, processes)))
         running.begin(Feed(tmp_path / "in", 0, len(LINES)))
     os.kill(processes[0], signal.SIGKILL)
     with pytest.raises(JobError, match="it was killed before its program had begun") as caught:
@@ -114,6 +119,17 @@ async def test_container_that_fails_is_told(wait, monkeypatch):
     running.ended.addErrback(lambda reason: reason.trap(WorkerUnfit))
     with pytest.raises(WorkerUnfit, match="no room"):
         await running.ready
+
+
+async def test_what_does_not_get_ready_is_given_up(line, monkeypatch):
+    """A file system that does not answer must not keep a slot for ever."""
+    words = ("/bin/sh", "-c", "exec sleep 600", "sh")
+    monkeypatch.setattr(process, "find_container", lambda _: Container("stuck", words))
+    monkeypatch.setattr(workbench, "READY_SECONDS", 0.05)
+    with pytest.raises(JobError, match=r"nothing could be started within 0\.05 s"):
+        await line.run(0, following=None)
+    await until_so(lambda: not [*line.bench.scratch.glob("run-*")])
+    assert not line.starts.exists()
 
 
 # One after the other
