@@ -291,7 +291,8 @@ class Work:
             places = None if whole else Lines(at, self.bench.in_thread)
             job = Job(at, at + count, count, Feed(lines.path, offset, stop), places)
             then = piece if job.end < min(piece.end, self.end) else following
-            job = await self._run_job(job, piece, self._plain_task(then) if then else None)
+            self._standby.expect(self._plain_task(then) if then else None)
+            job = await self._run_job(job, piece)
             at, offset = job.end, job.feed.end
 
     async def _find(
@@ -303,14 +304,11 @@ class Work:
         await lines.await_bytes(limit)
         return limit
 
-    async def _run_job(self, job: Job, piece: Piece | None, following: Task | None) -> Job:
-        """Run the program on it; the job as it became if it was cut.
-
-        :param following: what comes behind it, if all of it is done.
-        """
+    async def _run_job(self, job: Job, piece: Piece | None) -> Job:
+        """Run the program on it; the job as it became if it was cut."""
         self._check()
         self._job_began = self.clock.seconds()
-        output, ended, job = await self._run_in_hand(job, piece, following)
+        output, ended, job = await self._run_in_hand(job, piece)
         self._taken += job.feed.size
         self._done += job.weight
         seconds = self.clock.seconds() - self._job_began + job.weight * self._fetch_rate
@@ -322,24 +320,20 @@ class Work:
         await self._delivery.add(done)
         return job
 
-    async def _run_in_hand(
-        self, job: Job, piece: Piece | None, following: Task | None
-    ) -> tuple[Path, Ended, Job]:
+    async def _run_in_hand(self, job: Job, piece: Piece | None) -> tuple[Path, Ended, Job]:
         it = self.assignment
         if it.program.binary is not None or it.program.command(it.phase) is None:
             job = evolve(job, places=None)
         job = job.paced(self.sizer.expected_seconds(job.weight))
         hand = self._in_hand = InHand(job, self.clock, self.commit_seconds, self._was_cut)
         try:
-            output, ended = await self._run_program(job.feed, piece, following)
+            output, ended = await self._run_program(job.feed, piece)
         finally:
             self._in_hand = None
             hand.over()
         return output, ended, hand.job
 
-    async def _run_program(
-        self, feed: Feed, piece: Piece | None, following: Task | None
-    ) -> tuple[Path, Ended]:
+    async def _run_program(self, feed: Feed, piece: Piece | None) -> tuple[Path, Ended]:
         task = await self._task(feed, piece)
         if task is None:
             output = self.bench.new_path("output")
@@ -347,7 +341,7 @@ class Work:
                 await self.bench.copy(feed, output)
             return output, NO_RUN
         try:
-            return await self._run_task(task, following)
+            return await self._run_task(task)
         except BaseException:
             # What we stopped ourselves says so.
             self._check()
@@ -357,9 +351,9 @@ class Work:
             if task.copy is not None:
                 self.bench.discard(task.copy)
 
-    async def _run_task(self, task: Task, following: Task | None) -> tuple[Path, Ended]:
+    async def _run_task(self, task: Task) -> tuple[Path, Ended]:
         try:
-            return await self._standby.run(task, following, self._started)
+            return await self._standby.run(task, self._started)
         finally:
             # Whatever a program made of a file that has changed since, is neither kept nor its fault.
             if self._shared is not None:
@@ -447,8 +441,8 @@ class Work:
             self._begin(at, end, feed.end - begin)
             if feed.end > begin:
                 places = None if self.assignment.program.reduce_whole else Cells(first, offsets)
-                following = self._plain_task(None) if end < self.end else None
-                job = await self._run_job(Job(at, end, feed.size, feed, places), None, following)
+                self._standby.expect(self._plain_task(None) if end < self.end else None)
+                job = await self._run_job(Job(at, end, feed.size, feed, places), None)
                 at = job.end
             else:
                 await self._delivery.add(Done(at, end, 0, None, NO_RUN, 0.0, None))

@@ -32,16 +32,18 @@ class Standby:
     _ready: Ready | None = None
     _making: IDelayedCall | None = None
 
-    async def run(
-        self, task: Task, following: Task | None, started: Callable[[Running], None]
-    ) -> tuple[Path, Ended]:
+    def expect(self, following: Task | None) -> None:
+        """What will most likely come after the next run, without its feed; None: nobody knows."""
+        self._following = following
+
+    async def run(self, task: Task, started: Callable[[Running], None]) -> tuple[Path, Ended]:
         """One run; what it printed.
 
-        :param following: what will most likely be run next, without its feed; None: nobody knows.
         :raises JobError: it failed.
         """
         ready = self._take(task)
-        self._expect(following)
+        if self._following is not None:
+            self._making = self.clock.callLater(AFTER_SECONDS, self._make, self._following)
         if task.feed is None:
             output = self.bench.new_path("output")
             with self.bench.gone_if_it_fails(output):
@@ -52,7 +54,11 @@ class Standby:
 
     def let_go(self) -> Deferred[None]:
         """Nothing follows; fires when nothing waits any more."""
-        ready, self._ready, self._following = self._ready, None, None
+        self._following = None
+        return self._drop()
+
+    def _drop(self) -> Deferred[None]:
+        ready, self._ready = self._ready, None
         if self._making is not None and self._making.active():
             self._making.cancel()
         return succeed(None) if ready is None else self.bench.let_go(ready)
@@ -63,13 +69,8 @@ class Standby:
         fits = ready is not None and ready.running.waits and ready.task == evolve(task, feed=None)
         if fits:
             self._ready = None
-        self.let_go()
+        self._drop()
         return ready if fits else None
-
-    def _expect(self, following: Task | None) -> None:
-        self._following = following
-        if following is not None:
-            self._making = self.clock.callLater(AFTER_SECONDS, self._make, following)
 
     def _make(self, task: Task) -> None:
         making = Deferred.fromCoroutine(self.bench.make_ready(task))

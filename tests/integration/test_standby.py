@@ -153,7 +153,8 @@ class Line:
         feed = Feed(self.starts.parent / "in", 0, 4)
         task = evolve(self.task, piece=PIECES[piece], feed=feed)
         then = None if following is None else evolve(self.task, piece=PIECES[following])
-        output, _ = await self.standby.run(task, then, lambda _: None)
+        self.standby.expect(then)
+        output, _ = await self.standby.run(task, lambda _: None)
         return output.read_bytes()
 
     async def is_ready(self) -> None:
@@ -231,15 +232,17 @@ async def test_nothing_waits_once_nothing_follows(line):
 
 async def test_what_cannot_be_made_ready_is_no_failure(line, monkeypatch):
     """The run that follows starts from the beginning, and tells of it if it cannot either."""
-    make_ready, refused = Workbench.make_ready, Deferred()
+    make_ready, refused, asked = Workbench.make_ready, Deferred(), []
 
-    async def refuse(bench: Workbench, task: Task) -> Ready:
+    async def refuse_the_second(bench: Workbench, task: Task) -> Ready:
+        asked.append(task)
+        if len(asked) != 2:
+            return await make_ready(bench, task)
         refused.callback(None)
         raise WorkerUnfit("no room left on this worker's disk")
 
-    await line.run(0, following=None)
-    monkeypatch.setattr(Workbench, "make_ready", refuse)
-    line.standby._expect(line.task)
+    monkeypatch.setattr(Workbench, "make_ready", refuse_the_second)
+    assert await line.run(0, following=0) == b"one\n"
     await refused
-    monkeypatch.setattr(Workbench, "make_ready", make_ready)
     assert await line.run(0, following=None) == b"one\n"
+    assert (len(asked), line.begun) == (3, ["a", "a"])
