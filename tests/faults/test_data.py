@@ -271,8 +271,10 @@ def test_client_killed_while_it_downloads(cluster: Cluster) -> None:
     """D6: whoever asks next gets all of it."""
     data = TEXT * 1000
     (cluster.at / "thousand").write_bytes(data)
+    before = len(cluster.ask("list"))
     # Nobody reads what it prints, so that it stands in the middle of it.
     client = cluster.begin("run", "thousand", "--mapper", "cat")
+    until(lambda: len(cluster.ask("list")) > before, what="the request")
     until(lambda: cluster.ask("status")["state"] == "done", what="the end of the request")
     assert client.poll() is None
     client.kill()

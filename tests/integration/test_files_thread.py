@@ -5,6 +5,7 @@ import os
 import pytest
 from twisted.internet.defer import CancelledError
 
+from hagoop import counting
 from hagoop.arriving import SMALL_BYTES
 from hagoop.errors import NoSuchInput
 from hagoop.found import walk
@@ -14,10 +15,11 @@ from hagoop.source_files import files_in_place
 from hagoop.spool import FolderSpool
 
 
-async def test_lines_are_counted_in_threads(tmp_path):
+async def test_lines_are_counted_in_threads(tmp_path, monkeypatch):
     """Several batches arrive in order, told in between."""
     from twisted.internet import reactor
 
+    monkeypatch.setattr(counting, "BATCH_BYTES", 1 << 20)
     for number in range(3):
         (tmp_path / f"{number}").write_bytes(b"0123456\n" * 500_000)
     inputs = FileInputs(list(files_in_place(walk([tmp_path]))))
@@ -39,10 +41,11 @@ async def test_counting_tells_of_a_changed_file(tmp_path):
         await inputs.build(reactor, lambda: None)
 
 
-async def test_counting_can_be_cancelled(tmp_path):
+async def test_counting_can_be_cancelled(tmp_path, monkeypatch):
     """A request that ends early does not wait for its index."""
     from twisted.internet import reactor
 
+    monkeypatch.setattr(counting, "BATCH_BYTES", 1 << 20)
     (tmp_path / "a").write_bytes(b"0123456\n" * 2_000_000)
     inputs = FileInputs(list(files_in_place(walk([tmp_path]))))
     building = inputs.build(reactor, lambda: building.cancel())
