@@ -143,10 +143,9 @@ class Work:
         """End its program and drop it."""
         running = [each for each in (self._running, self._delivery.combining) if each is not None]
         self._fail(Dropped(reason))
-        gone = self._standby.let_go()
         for each in running:
             await each.stop(reason)
-        await gone
+        await self._standby.let_go()
 
     def _fail(self, error: HaGoopError) -> None:
         if self._error is None:
@@ -193,7 +192,7 @@ class Work:
             self._fail(own_error(error))
         finally:
             self._stop_fetching()
-            self._standby.let_go()
+            Deferred.fromCoroutine(self._standby.let_go())
             if not self.last_begun.called:
                 self.last_begun.callback(0.0)
 

@@ -6,11 +6,10 @@ Its folder, container and shell are there when its turn comes; a program that no
 from collections.abc import Callable
 from pathlib import Path
 
-from attrs import define, evolve
-from twisted.internet.defer import Deferred, succeed
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from hagoop.errors import HaGoopError
 from hagoop.process import Running
@@ -30,7 +29,8 @@ class Standby:
     clock: IReactorTime
     _following: Task | None = None
     _ready: Ready | None = None
-    _making: IDelayedCall | None = None
+    _planned: IDelayedCall | None = None
+    _making: Deferred[None] = field(factory=lambda: succeed(None))
 
     def expect(self, following: Task | None) -> None:
         """What will most likely come after the next run, without its feed; None: nobody knows."""
@@ -43,7 +43,7 @@ class Standby:
         """
         ready = self._take(task)
         if self._following is not None:
-            self._making = self.clock.callLater(AFTER_SECONDS, self._make, self._following)
+            self._planned = self.clock.callLater(AFTER_SECONDS, self._make, self._following)
         if task.feed is None:
             output = self.bench.new_path("output")
             with self.bench.gone_if_it_fails(output):
@@ -52,15 +52,17 @@ class Standby:
         with self.bench.gone_if_it_fails(ready.stdout):
             return ready.stdout, await self.bench.run_ready(ready, task.feed, started)
 
-    def let_go(self) -> Deferred[None]:
-        """Nothing follows; fires when nothing waits any more."""
+    async def let_go(self) -> None:
+        """Nothing follows; returns when nothing waits any more."""
         self._following = None
-        return self._drop()
+        await self._drop()
+        # What is about to be ready is let go of then.
+        await DeferredList([self._making])
 
     def _drop(self) -> Deferred[None]:
         ready, self._ready = self._ready, None
-        if self._making is not None and self._making.active():
-            self._making.cancel()
+        if self._planned is not None and self._planned.active():
+            self._planned.cancel()
         return succeed(None) if ready is None else self.bench.let_go(ready)
 
     def _take(self, task: Task) -> Ready | None:
@@ -73,18 +75,18 @@ class Standby:
         return ready if fits else None
 
     def _make(self, task: Task) -> None:
-        making = Deferred.fromCoroutine(self.bench.make_ready(task))
-        making.addCallbacks(self._made, self._not_made)
-        making.addErrback(lambda reason: log.failure("making a run ready broke", reason))
+        self._making = Deferred.fromCoroutine(self._make_ready(task))
+        self._making.addErrback(lambda reason: log.failure("making a run ready broke", reason))
 
-    def _not_made(self, reason: Failure) -> None:
-        """The next run starts from the beginning, and says by itself what is wrong."""
-        reason.trap(HaGoopError, OSError)
-        log.debug("nothing was made ready: {error}", error=reason.value)
-
-    def _made(self, ready: Ready) -> None:
+    async def _make_ready(self, task: Task) -> None:
+        try:
+            ready = await self.bench.make_ready(task)
+        except (HaGoopError, OSError) as error:
+            # The next run starts from the beginning, and says by itself what is wrong.
+            log.debug("nothing was made ready: {error}", error=error)
+            return
         # Whatever has begun meanwhile did not wait for it.
-        if ready.task is self._following:
+        if task is self._following:
             self._ready = ready
         else:
-            self.bench.let_go(ready)
+            await self.bench.let_go(ready)

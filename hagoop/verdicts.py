@@ -149,7 +149,11 @@ def too_large(run: Run, bytes_out: int) -> OutputTooLarge:
 
 def _no_room(run: Run) -> WorkerUnfit | None:
     """A program that finds this worker's disk full is not to blame."""
-    disk = os.statvfs(run.stdout.parent)
+    try:
+        disk = os.statvfs(run.stdout.parent)
+    except FileNotFoundError:
+        # Whoever removes it, as at a worker's end, wants none of it.
+        return None
     full = disk.f_blocks and disk.f_bavail * disk.f_frsize < _FULL_BYTES
     return WorkerUnfit("no room left on this worker's disk") if full else None
 

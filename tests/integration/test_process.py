@@ -437,3 +437,9 @@ async def test_folder_is_bounded(run):
     filler = "n=0; while :; do n=$((n + 1)); head -c 100000 /dev/zero > file$n; sleep 0.02; done"
     error = await failure(run(filler, folder_limit=1_000_000), OutOfBounds)
     assert str(error) == "it stored more than the 977 KiB of disk that a worker gives it"
+
+
+def test_verdict_needs_no_folder(run, tmp_path):
+    """A worker that ends may have removed it."""
+    gone = evolve(run("x"), stdout=tmp_path / "gone" / "out")
+    assert isinstance(verdict(gone, Exit(3, None, 0, ""), ""), ProgramFailed)

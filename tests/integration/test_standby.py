@@ -221,13 +221,22 @@ async def test_nothing_waits_once_nothing_follows(line):
     """Neither what was ready, nor what was about to be."""
     await line.run(0, following=0)
     await line.standby.let_go()
-    assert not line.standby._making.active()
+    assert not line.standby._planned.active()
     await line.run(0, following=0)
     await line.is_ready()
     waiting = line.standby._ready.running
     await line.standby.let_go()
     assert (waiting.waits, line.standby._ready) == (False, None)
     assert line.begun == ["a", "a"]
+
+
+async def test_what_is_about_to_be_ready_is_let_go_too(line):
+    """A worker that ends leaves nothing running."""
+    await line.run(0, following=0)
+    await until_so(lambda: not line.standby._planned.active())
+    await line.standby.let_go()
+    assert len(line.made) == 2
+    assert not [each for each in line.made if Path(f"/proc/{each.running._pid}").exists()]
 
 
 async def test_what_cannot_be_made_ready_is_no_failure(line, monkeypatch):
