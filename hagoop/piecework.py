@@ -109,6 +109,11 @@ class Work:
         return Failure(id_, self.job_start, self.job_end, WorkerLost.code, told, 0.0)
 
     @property
+    def is_dropped(self) -> bool:
+        """Whether it is not ours any more; its end is told to nobody."""
+        return isinstance(self._error, Dropped)
+
+    @property
     def failed(self) -> bool:
         """Whether it will not be finished here."""
         return self._error is not None

@@ -172,7 +172,9 @@ class Worker:
 
         :raises PeerError: the server will not have us.
         """
-        held, began = list(self.works.values()), self.reactor.seconds()
+        # A server that keeps what was cancelled would wait for it for ever.
+        held = [each for each in self.works.values() if not each.is_dropped]
+        began = self.reactor.seconds()
         line = self.kept_line.best(link.line)
         answer = await link.call(
             commands.Join,

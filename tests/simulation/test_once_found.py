@@ -11,6 +11,7 @@ FOUND = {
     201795: "what ended at a worker while it joined was waited for for ever",
     307045: "what a killed client had sent came when the world had been reckoned with",
     700996: "a machine that was stopped twice at a time went back in time",
+    822244: "what was cancelled as the server died was held when it came again",
     204725: "of three who had the same lines one was let go of twice",
 }
 
