@@ -207,10 +207,11 @@ class Workbench:
         ready = Ready(task, folder, stdout, running)
         try:
             await running.ready.addTimeout(READY_SECONDS, self.reactor)
-        except BaseException as error:
+        except TimeoutError as error:
             self.let_go(ready)
-            if isinstance(error, TimeoutError):
-                raise JobError(f"nothing could be started within {READY_SECONDS:g} s") from error
+            raise JobError(f"nothing could be started within {READY_SECONDS:g} s") from error
+        except BaseException:
+            self.let_go(ready)
             raise
         return ready
 

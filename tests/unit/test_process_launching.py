@@ -34,7 +34,8 @@ class Writers:
         self.writers.append(writer)
 
     def removeWriter(self, writer):
-        self.writers.remove(writer)
+        # One that is not there is no error, as in real ones.
+        self.writers = [each for each in self.writers if each is not writer]
 
     def addReader(self, reader): ...
 
@@ -185,6 +186,24 @@ def test_feed_that_is_held_goes_on_afterwards(feed):
     feeder.hold()
     feeder.resume()
     assert reactor.writers == []
+
+
+def test_full_pipe_is_left_alone_until_half_of_it_should_be_free(feed):
+    """A fast program takes page by page: nobody is woken for each; what is held or ends, stays so."""
+    data = b"x" * 999_999 + b"\n"
+    for stop in (None, "hold", "close"):
+        feeder, reactor, _ = feed(data)
+        feeder.doWrite()
+        for _ in range(2):
+            assert reactor.writers == [feeder]
+            os.read(feeder.read_end, 1 << 15)
+            feeder._clock.advance(0.005)
+            feeder.doWrite()
+        assert reactor.writers == []
+        if stop is not None:
+            getattr(feeder, stop)()
+        feeder._clock.advance(0.01)
+        assert reactor.writers == ([feeder] if stop is None else [])
 
 
 def test_slow_program_is_fed_line_by_line(feed):
