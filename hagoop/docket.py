@@ -200,8 +200,9 @@ class Docket:
         """Nothing of a request is needed any more; its number is not given again."""
         if int(request[1:]) == self._number:
             await self._keep_number(request)
-        await self.recorder.forget(request)
+        # Last: once the request is gone, nobody would know whose the others are.
         await self.recorder.forget(f"{request}.runs")
+        await self.recorder.forget(request)
 
     def begin(self, request: RequestId) -> None:
         """Start, or start again, a step's map phase: its lines are counted while it runs."""

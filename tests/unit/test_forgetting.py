@@ -13,7 +13,7 @@ from hagoop import commands
 from hagoop.errors import UnknownRequest
 from hagoop.forgetting import forget_old
 from hagoop.jobs import RequestId, State
-from hagoop.journal import MemoryStore
+from hagoop.journal import MemoryJournal, MemoryStore
 from hagoop.memory_spool import MemorySpool
 from hagoop.rows import Write
 
@@ -128,6 +128,19 @@ def test_rows_of_runs_go_before_their_request(
     slow.callback(None)
     site.wires.result(forgetting)
     assert house.streams == {f"{request}.gone"}
+
+
+def test_rows_of_runs_go_first_at_a_restart_too(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a request that took its beginning from another: it may be interrupted once more."""
+    dropped, forget = list[str](), MemoryJournal.forget
+    monkeypatch.setattr(
+        MemoryJournal, "forget", lambda journal, of: (dropped.append(of), forget(journal, of))[1]
+    )
+    house.site.docket.found_forgotten(RequestId("r7"), is_partial=True)
+    house.site.wires.advance(1)
+    assert dropped == ["r7.runs", "r7"]
 
 
 def test_lender_gets_back_its_shelves_on_a_full_disk(house: House) -> None:
