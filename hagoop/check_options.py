@@ -5,7 +5,7 @@ from typing import ClassVar
 from attrs import frozen
 from twisted.python.usage import UsageError
 
-from hagoop.client import ON_SERVER
+from hagoop.found import ON_SERVER
 from hagoop.run_options import Running, RunOptions
 
 

@@ -30,7 +30,7 @@ from hagoop.errors import (
     UnknownRequest,
     WorkerLost,
 )
-from hagoop.found import open_regular, walk
+from hagoop.found import ON_SERVER, open_regular, walk
 from hagoop.interfaces import IServerReactor
 from hagoop.jobs import (
     BadLine,
@@ -57,7 +57,6 @@ AWAY_TRIES = 60
 """How often, with the longest of these pauses, a server is looked for that was there before."""
 NEEDS_LINE = "if it is one, it takes a line: hagoop-server invite client, there"
 STDIN = "-"
-ON_SERVER = "server:"
 
 
 @frozen

@@ -17,6 +17,8 @@ from hagoop.disk import why
 from hagoop.errors import BadMessage, NoSuchInput
 from hagoop.jobs import Found
 
+ON_SERVER = "server:"
+"""What an INPUT begins with that is a path on the server."""
 HEAD_BYTES = 4096
 KINDS = {
     stat.S_IFIFO: "a pipe",
@@ -47,7 +49,7 @@ def below_roots(path: str, roots: Sequence[Path]) -> Iterator[Found]:
 
     :raises NoSuchInput: as for ``walk``, or outside every root.
     """
-    name = f"server:{path}"
+    name = f"{ON_SERVER}{path}"
     if not roots:
         raise NoSuchInput(
             f"'{name}' cannot be read: the server was started without --input-root, "

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import ClassVar, Protocol, TypeVar, cast
 
 from attrs import field, frozen
-from twisted.internet.endpoints import quoteStringArgument
 from twisted.python.usage import Options, UsageError
 
 from hagoop import __version__
@@ -225,7 +224,7 @@ def client_endpoint_string(text: str) -> str:
             f"{text!r} is not an address; write HOST, HOST:PORT, [IPV6]:PORT"
             " or a client endpoint such as tcp:HOST:PORT"
         )
-    return f"tcp:{quoteStringArgument(host)}:{port}"
+    return f"tcp:{_quoted(host)}:{port}"
 
 
 def client_endpoint_strings(text: str) -> tuple[str, ...]:
@@ -248,7 +247,7 @@ def server_endpoint_string(text: str, default_port: int) -> str:
             " or a server endpoint such as tcp:PORT"
         )
     kind = "tcp6" if ":" in host else "tcp"
-    return f"{kind}:{port}:interface={quoteStringArgument(host)}"
+    return f"{kind}:{port}:interface={_quoted(host)}"
 
 
 def is_loopback(endpoint: str) -> bool:
@@ -257,13 +256,18 @@ def is_loopback(endpoint: str) -> bool:
     What it does not know counts as open to the network.
     """
     if is_join_string(endpoint):
-        return _is_loopback_host(parse_join_string(endpoint).host)
+        return is_loopback_host(parse_join_string(endpoint).host)
     kind, words, named = _read_endpoint(endpoint)
     if kind == "unix":
         return True
     if kind not in ("tcp", "tcp4", "tcp6", "ssl", "tls"):
         return False
-    return _is_loopback_host(_host_of(kind, words, named))
+    return is_loopback_host(_host_of(kind, words, named))
+
+
+def is_loopback_host(host: str) -> bool:
+    """Whether only this machine can be there, by name or address."""
+    return host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def check_endpoint(understand: Callable[[str], object], endpoint: str) -> None:
@@ -401,8 +405,9 @@ def _host_of(kind: str, words: list[str], named: dict[str, str]) -> str:
     return words[1] if len(words) > 1 and kind != "tcp6" else ""
 
 
-def _is_loopback_host(host: str) -> bool:
-    return host == "localhost" or (_is_ip(host) and ipaddress.ip_address(host).is_loopback)
+def _quoted(host: str) -> str:
+    # As quoteStringArgument of Twisted, which would load half of it before a command is understood.
+    return host.replace("\\", "\\\\").replace(":", "\\:")
 
 
 def _is_ip(text: str) -> bool:

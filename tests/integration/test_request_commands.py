@@ -364,3 +364,21 @@ def test_what_could_not_be_printed_is_no_success(cluster):
     assert ran.returncode == 1
     assert ran.stderr.endswith(b"No space left on device\n")
     assert ran.stderr.count(b"\n") == 1
+
+
+LOADED = """
+import sys
+from hagoop import request_script
+status = request_script.main(sys.argv[1:], request_script._without_tls)
+print(status, sys.modules.get("OpenSSL") is not None)
+"""
+
+
+@pytest.mark.parametrize(
+    ("server", "told"), [("{}", "0 False"), ("tcp:{}", "0 False"), ("ssl:127.0.0.1:1", "3 True")]
+)
+def test_tls_is_loaded_where_a_server_is_reached_by_it(cluster, server, told):
+    """It takes its time, and commands do all the same without it."""
+    words = ("list", "--quiet", "--server", server.format(cluster.address))
+    ran = subprocess.run([sys.executable, "-c", LOADED, *words], capture_output=True, text=True)
+    assert ran.stdout.splitlines()[-1] == told, ran.stderr

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.endpoints import quoteStringArgument
 
 from hagoop.options import (
+    _quoted,
     check_endpoint,
     client_endpoint_string,
     client_endpoint_strings,
@@ -29,6 +31,12 @@ from hagoop.options import (
     state_folder,
     twistd_argv,
 )
+
+
+@given(st.text(st.sampled_from(":\\ab1.[]"), max_size=6))
+def test_hosts_are_quoted_as_endpoints_want_them(host):
+    """Whatever they hold."""
+    assert _quoted(host) == quoteStringArgument(host)
 
 
 @pytest.mark.parametrize(
