@@ -168,12 +168,14 @@ class Fleet:
 
     def asking(self, session: Session, request: Request, phase: Phase, now: float) -> policy.Asking:
         """What the policy needs to know of one worker on one phase."""
+        pace, known = request.pace(session.worker, phase), self._hoped(request, phase)
         return policy.Asking(
             self.records[session.worker],
-            request.pace(session.worker, phase),
-            self.hoped_speed(session, request, phase),
+            pace,
+            self._speed(session, request, phase, known),
             now - session.since,
             session.way,
+            is_guess=pace.speed is None and (known is None or not known.known),
         )
 
     def speed(self, session: Session, request: Request, phase: Phase) -> float:
@@ -186,10 +188,14 @@ class Fleet:
         Its lines may be others now: this is good enough to share out work by, which can be taken back,
         but nobody is late by it.
         """
+        return self._speed(session, request, phase, self._hoped(request, phase))
+
+    def _hoped(self, request: Request, phase: Phase) -> Usual | None:
+        """What is usual for the program here; before that is known, in an earlier request."""
         known = self._usual.get((request.id, phase))
         if known is None or not known.known:
             known = self._remembered.get((request.program, phase))
-        return self._speed(session, request, phase, known)
+        return known
 
     def _speed(
         self, session: Session, request: Request, phase: Phase, known: Usual | None

@@ -27,6 +27,8 @@ COMMIT_SECONDS = 10.0
 MIN_COMMIT_SECONDS = 0.02
 END_SHARES = 2
 """A job takes such a part of what is left of the phase at most: not every one in hand can be shared."""
+REST_COSTS = 2.0
+"""What is left of a phase should take so many times what a job costs, or it comes along with a lease."""
 TELLING_STARTS = 2.5
 """A job should take so many starts at least, by the most that one may take.
 
@@ -83,6 +85,7 @@ class Asking:
 
     :ivar speed: weight a second that it is believed to do here.
     :ivar way: seconds of a round trip to it.
+    :ivar is_guess: whether nothing at all is known of the program's speed, here or from earlier.
     """
 
     record: Record
@@ -90,11 +93,7 @@ class Asking:
     speed: float
     session_seconds: float
     way: float = 0.0
-
-    @property
-    def known_start_seconds(self) -> float:
-        """What starting the program takes; 0 while nothing is known of it."""
-        return 0.0 if self.pace.speed is None else self.pace.start_seconds
+    is_guess: bool = False
 
     @property
     def overhead(self) -> float:
@@ -158,10 +157,11 @@ def lease_seconds(asking: Asking, supply: Supply) -> float:
 
 
 def lease_weight(asking: Asking, supply: Supply) -> int:
-    """How much to lease; at least 1.  A rest that is not worth a start of its own comes along."""
+    """How much to lease; at least 1.  A rest that is not worth a job of its own comes along."""
     weight = max(1, int(asking.speed * lease_seconds(asking, supply)))
     rest = supply.left - weight
-    return weight + int(rest) if 0 < rest < asking.speed * asking.known_start_seconds else weight
+    worth = 0.0 if asking.is_guess else REST_COSTS * _cost(asking)
+    return weight + int(rest) if 0 < rest < asking.speed * worth else weight
 
 
 def whole_lease_seconds(asking: Asking, supply: Supply, prior: Prior, now: float) -> float:

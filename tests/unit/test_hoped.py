@@ -58,6 +58,16 @@ def test_shares_are_counted_with_the_speed_that_is_hoped_for(books: Books) -> No
     assert 1.5 * SPEED < supply.speed < 2 * SPEED
 
 
+def test_rest_of_a_phase_is_split_unless_the_program_is_known(books: Books) -> None:
+    """Fifteen lines may be an hour's work; where it does thousands a second they are a moment's."""
+    run(books)
+    books.join("w2")
+    for request, words, first in (("known", {}, 15), ("new", {"attempts": 5}, 8)):
+        books.submit(request, 15, **words)
+        lease = books.ask(next(iter(books.ledger.fleet.sessions)))
+        assert (lease.request.id, lease.open_weight) == (request, first)
+
+
 def test_another_program_begins_with_a_small_lease(books: Books) -> None:
     """As one that never ran; so does another phase of the same."""
     run(books)

@@ -93,12 +93,14 @@ def test_slow_lines_are_rarely_done_in_pairs() -> None:
     assert sizes.count(2) < 20
 
 
-def test_rest_that_is_not_worth_a_start_comes_along() -> None:
-    """Nobody starts a program for the last few lines."""
+def test_rest_that_is_not_worth_a_job_comes_along() -> None:
+    """Nobody starts a program for the last few lines, unless they may be heavy for all that is known."""
     asked = asking(100.0, start=1.0)
-    assert policy.lease_weight(asked, Supply(150.0, 200.0, 2)) == 150
-    assert policy.lease_weight(asked, Supply(250.0, 200.0, 2)) == 125
-    assert policy.lease_weight(asking(100.0, new=True, start=1.0), Supply(150.0, 200.0, 2)) == 75
+    assert policy.lease_weight(asked, Supply(400.0, 200.0, 2)) == 400
+    assert policy.lease_weight(asked, Supply(420.0, 200.0, 2)) == 210
+    new = asking(100.0, new=True, start=1.0)
+    assert policy.lease_weight(new, Supply(400.0, 200.0, 2)) == 400
+    assert policy.lease_weight(evolve(new, is_guess=True), Supply(150.0, 200.0, 2)) == 75
 
 
 def test_large_fleet_gets_leases_that_the_server_can_hand_out() -> None:
