@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+_READ_BYTES = 1 << 12
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -55,14 +56,23 @@ def _children(pid: int) -> Iterator[int]:
         for thread in os.listdir(f"/proc/{pid}/task"):
             # A thread may end before it is looked at.
             with suppress(OSError):
-                yield from map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
+                yield from map(int, _read(f"/proc/{pid}/task/{thread}/children").split())
 
 
 def _private_bytes(pid: int) -> int:
     with suppress(OSError, ValueError):
-        _, resident, shared, *_ = Path(f"/proc/{pid}/statm").read_text().split()
+        _, resident, shared, *_ = _read(f"/proc/{pid}/statm").split()
         return (int(resident) - int(shared)) * _PAGE_BYTES
     return 0
+
+
+def _read(path: str) -> bytes:
+    """A file of the system's, at once: programs are looked at several times a second."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return b"".join(iter(lambda: os.read(descriptor, _READ_BYTES), b""))
+    finally:
+        os.close(descriptor)
 
 
 def size_below(folder: Path) -> int:

@@ -31,6 +31,8 @@ from hagoop.verdicts import Run
 _SMALL_BYTES = 1 << 16
 # And up to here when they are in order already, as far as anyone knows.
 _SMALL_SORTED_BYTES = 1 << 20
+# What a processor keeps at hand; with 2M or 32M sort takes a tenth longer.
+_SORT_BUFFER = "4M"
 _CHUNK_BYTES = 1 << 18
 _LEAST_BLOCK_BYTES = 2048
 _LEAST_BLOCKS = 64
@@ -63,7 +65,17 @@ class KeySorter:
     def sort(self, raw: Path, target: Path, order: Order) -> Deferred[None]:
         """Write the lines of ``raw`` to ``target``, sorted; lines of one key stay as they are, or are
         sorted too, as the order says."""
-        return self._sort([raw], target, order, (), ("-S", "2M", "--parallel=1"))
+        if raw.stat().st_size <= _SMALL_BYTES:
+            return self._sort_in_thread([raw], target, order)
+        return Deferred.fromCoroutine(self._sort_raw(raw, target, order))
+
+    async def _sort_raw(self, raw: Path, target: Path, order: Order) -> None:
+        pool = self._reactor.getThreadPool()
+        if await deferToThreadPool(self._reactor, pool, sorts_by_line, raw, order):
+            options: tuple[str, ...] = ("-s",)
+        else:
+            options = sort_options(order)
+        await self._spawn((*options, *_known(("-S", _SORT_BUFFER, "--parallel=1"))), [raw], target)
 
     def sort_again(self, raw: Path, target: Path, order: Order) -> Deferred[None]:
         """The same for lines that are most likely sorted."""
@@ -73,27 +85,18 @@ class KeySorter:
 
     def merge(self, parts: Sequence[Path], target: Path, order: Order) -> Deferred[None]:
         """Merge sorted files; lines of one key in the order of ``parts``, or sorted too."""
-        # One pass over all parts, whatever their number.
-        return self._sort(parts, target, order, ("-m",), (f"--batch-size={max(2, len(parts))}",))
-
-    def _sort(
-        self,
-        parts: Sequence[Path],
-        target: Path,
-        order: Order,
-        mode: tuple[str, ...],
-        extra: tuple[str, ...],
-    ) -> Deferred[None]:
         if sum(part.stat().st_size for part in parts) <= _SMALL_BYTES:
             return self._sort_in_thread(parts, target, order)
-        words = ("sort", *mode, *sort_options(order), *_known(extra), "-T", str(self._scratch), "--")
-        return Deferred.fromCoroutine(self._spawn((*words, *map(str, parts)), target))
+        # One pass over all parts, whatever their number.
+        options = ("-m", *sort_options(order), *_known((f"--batch-size={max(2, len(parts))}",)))
+        return Deferred.fromCoroutine(self._spawn(options, parts, target))
 
     def _sort_in_thread(self, parts: Sequence[Path], target: Path, order: Order) -> Deferred[None]:
         pool = self._reactor.getThreadPool()
         return deferToThreadPool(self._reactor, pool, _sort_in_memory, parts, target, order)
 
-    async def _spawn(self, argv: tuple[str, ...], target: Path) -> None:
+    async def _spawn(self, options: Sequence[str], parts: Sequence[Path], target: Path) -> None:
+        argv = ("sort", *options, "-T", str(self._scratch), "--", *map(str, parts))
         env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"}
         run = Run(argv, self._scratch, env, None, target, stdout_limit=0, timeout_seconds=0)
         running = launch(self._reactor, run)
@@ -114,6 +117,32 @@ def sort_options(order: Order) -> tuple[str, ...]:
     separator = order.separator.decode("ascii") if order.separator != b"\0" else "\\0"
     stable = () if order.by_value else ("-s",)
     return (*stable, "-t", separator, f"-k1,{order.fields}")
+
+
+def sorts_by_line(file: Path, order: Order) -> bool:
+    """Whether to sort by whole lines, which takes a fourth less, gives the same.  Blocks.
+
+    It does where all lines have one value, as those of programs that count, and no key has a byte below
+    the separator: then two lines differ just where their keys do, and a key comes before those that it
+    begins.
+    """
+    if order.fields != 1 or order.by_value:
+        return False
+    separator = order.separator
+    telling = {*range(separator[0] + 1), ord("\n")}
+    others = bytes(each for each in range(256) if each not in telling)
+    with file.open("rb") as source:
+        _, found, value = source.readline(_CHUNK_BYTES).partition(separator)
+        end, rest = found + value, b""
+        source.seek(0)
+        while data := source.read(_CHUNK_BYTES):
+            whole, newline, rest = (rest + data).rpartition(b"\n")
+            lines = whole + newline
+            told = (separator + b"\n") * lines.count(end)
+            # A line that is longer than all this is no such line.
+            if not newline or lines.translate(None, others) != told:
+                return False
+    return not rest
 
 
 def pack(sorted_file: Path, target: Path, order: Order) -> Packed:

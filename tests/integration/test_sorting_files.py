@@ -91,18 +91,36 @@ async def test_merge_keeps_the_order_of_the_parts(sorter, tmp_path, number, tota
 
 async def test_cancelled_sort_leaves_no_process(sorter, tmp_path):
     """Cancelling ends the child, and waits for its end."""
+    from twisted.internet import reactor
     from twisted.internet.defer import CancelledError
     from twisted.internet.process import reapProcessHandlers
+    from twisted.internet.task import deferLater
 
     (tmp_path / "raw").write_bytes(make_lines(1_000_000, 1))
     before = set(reapProcessHandlers)
     sorting = sorter.sort(tmp_path / "raw", tmp_path / "sorted", Order.BY_KEY)
-    (child,) = set(reapProcessHandlers) - before
+    while not (children := set(reapProcessHandlers) - before):
+        await deferLater(reactor, 0.005)
+    (child,) = children
     sorting.cancel()
     with pytest.raises(CancelledError):
         await sorting
     assert child not in reapProcessHandlers
     assert not Path(f"/proc/{child}").exists()
+
+
+async def test_sort_that_is_cancelled_at_once_starts_no_process(sorter, tmp_path):
+    """While it is looked at what to sort by."""
+    from twisted.internet.defer import CancelledError
+    from twisted.internet.process import reapProcessHandlers
+
+    (tmp_path / "raw").write_bytes(make_lines(100_000, 1))
+    before = set(reapProcessHandlers)
+    sorting = sorter.sort(tmp_path / "raw", tmp_path / "sorted", Order.BY_KEY)
+    sorting.cancel()
+    with pytest.raises(CancelledError):
+        await sorting
+    assert set(reapProcessHandlers) == before
 
 
 async def test_disk_full_is_the_workers_lack(sorter, tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hagoop.errors import WorkerUnfit
 from hagoop.keys import Order
 from hagoop.runs import RunWriter
-from hagoop.sorting import find_bound, pack
+from hagoop.sorting import find_bound, pack, sorts_by_line
 
 KEYS = st.lists(st.sampled_from(b"\0\x08ab\xff\r"), max_size=5).map(bytes)
 VALUES = st.sampled_from([b"", b"\t", b"\t1", b"\tlong\tvalue\0"])
@@ -35,6 +35,45 @@ def test_bound_is_found_as_by_looking_at_every_line(pairs, bound, ended, order, 
     text = text if ended else text.removesuffix(b"\n")
     low = sum(map(len, lines[: data.draw(st.integers(0, max(0, len(lines) - 1)))]))
     assert find_bound(BytesIO(text), bound, order, low) == slow_find(text, bound, order, low)
+
+
+COUNTED = st.lists(st.sampled_from([b"a", b"ab", b"a\tb", b"b!", b"", b"a\x08", b"a\0", b"\xff"]))
+
+
+@given(COUNTED, st.sampled_from([b"\t1", b",1", b"\t", b"\0x"]), ORDERS, st.booleans())
+def test_lines_that_sort_as_a_whole_sort_so_by_key(tmp_path_factory, keys, value, order, ended):
+    """Whatever stands in keys and values: where it is said to be the same, it is."""
+    file = tmp_path_factory.getbasetemp() / "counted"
+    text = b"".join(key + value + b"\n" for key in keys)
+    file.write_bytes(text if ended else text.removesuffix(b"\n"))
+    lines = text.splitlines()
+    if sorts_by_line(file, order):
+        assert ended or not text
+        assert sorted(lines) == sorted(lines, key=order.key_of)
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_so"),
+    [
+        (b"b\t1\na\t1\nab\t1\n", True),
+        (b"b;1\n", False),
+        (b"b\t1\na\t2\n", False),
+        (b"b\t1\na\t11\n", False),
+        (b"b\t1\na\n", False),
+        (b"b\t1\nb\ta\t1\n", False),
+        (b"b\t1\na\x08\t1\n", False),
+        (b"b\t1\na\t1", False),
+        (b"b\t1\n" + b"a" * 600_000 + b"\t1\n", False),
+        (b"b\t1\n" * 200_000, True),
+        (b"b\t1\n" * 200_000 + b"b\t2\n", False),
+    ],
+)
+def test_lines_of_programs_that_count_are_known(tmp_path, lines, is_so):
+    """All of them must have one value and keys without bytes below the separator."""
+    (tmp_path / "lines").write_bytes(lines)
+    assert sorts_by_line(tmp_path / "lines", Order.BY_KEY) is is_so
+    for other in (Order.BY_LINE, Order(2), Order(by_value=True)):
+        assert not sorts_by_line(tmp_path / "lines", other)
 
 
 class Counted(BytesIO):
