@@ -14,8 +14,10 @@ PROTOCOL_VERSION = 3
 MOST_SLOTS = 4096
 COMMITS_IN_FLIGHT = 4
 """How many commits of an assignment a worker may send before the first is answered."""
-WORKS_PER_SLOT = 2
-"""While one is worked on, commits of the one before are still answered."""
+DELIVERED_WORKS = 2
+"""While an assignment is worked on, so many before it are still delivered: as many as there are jobs in
+preparation within one."""
+WORKS_PER_SLOT = DELIVERED_WORKS + 1
 T = TypeVar("T")
 
 WIRE_ERRORS: dict[type[Exception], bytes] = {
@@ -105,7 +107,8 @@ class Join(Command):
     ``process`` is drawn anew by each process, so that a worker that comes back is told from a clone.
     ``secret_id`` and ``secret`` open the door of a server beyond this machine; the answer's ``token`` is
     the secret with which a worker comes back.  ``insecure``: the server is open to anybody.
-    ``way``: seconds that a round trip took a worker last, if it knows.
+    ``way``: seconds that a round trip took a worker last, if it knows.  ``machine``: the server's, for a
+    worker that may be on the same.
     """
 
     arguments: ClassVar = [
@@ -129,6 +132,7 @@ class Join(Command):
         (b"kept", Value(tuple[jobs.Kept | None, ...])),
         (b"token", amp.Unicode()),
         (b"insecure", amp.Boolean()),
+        (b"machine", amp.Unicode(optional=True)),
     ]
 
 

@@ -18,6 +18,7 @@ from hagoop.commands import COMMITS_IN_FLIGHT
 from hagoop.errors import HaGoopError, JobError, TransferFailed, WorkerLost, WorkerUnfit
 from hagoop.feeding import Feed
 from hagoop.jobs import Assignment, AssignmentId, Counter, Finished, Phase, Piece
+from hagoop.places import a_place, new_places
 from hagoop.process import Running
 from hagoop.shipping import to_argv
 from hagoop.sorting import Packed
@@ -43,6 +44,9 @@ class Dropped(JobError):
 
 class ServerSide(Protocol):
     """What a worker's assignments need of the connection, which may be away for a while."""
+
+    is_near: bool
+    """Whether it is on this machine, and files are the same for both."""
 
     @property
     def transfer(self) -> Transfer:
@@ -90,6 +94,7 @@ class Parcel:
 class Delivery:
     """Delivers the jobs of one assignment.
 
+    :param places: for the programs of its slot.
     :ivar failed: told what went wrong, and with which job; nothing is delivered after it.
     :ivar acknowledged: told the end of each job that counts.
     :ivar combining: the combiner that runs.
@@ -102,6 +107,7 @@ class Delivery:
     clock: IReactorTime
     failed: Callable[[HaGoopError, Done], None]
     acknowledged: Callable[[int], None]
+    places: DeferredSemaphore = field(factory=new_places)
     id: AssignmentId = field(init=False)
     grant: str = field(init=False)
     rate: float = 0.0
@@ -162,8 +168,9 @@ class Delivery:
         parcel: Parcel | None = None
         try:
             await before
-            self._check()
-            parcel = await self._prepare(done)
+            async with a_place(self.places):
+                self._check()
+                parcel = await self._prepare(done)
             answer = await self._send(parcel, sent)
             self._acknowledge(done, *answer)
         finally:
@@ -219,8 +226,9 @@ class Delivery:
         self, done: Done, lines: Path, combiner: str
     ) -> tuple[Path, tuple[Counter, ...]]:
         output = self.bench.new_path("combined")
-        feed = Feed(lines, 0, lines.stat().st_size)
-        task = Task(to_argv(combiner), "combine", self.assignment, done.piece, feed)
+        # It is not cut, and all of it is there: nobody need feed it.
+        whole = Feed(lines, 0, lines.stat().st_size)
+        task = Task(to_argv(combiner), "combine", self.assignment, done.piece, lines, whole)
         try:
             with self.bench.gone_if_it_fails(output):
                 ended = await self.bench.run(task, output, self._began_to_combine)

@@ -7,13 +7,15 @@ import sys
 import termios
 from collections.abc import Callable
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorFDSet, IReactorTime, IWriteDescriptor
 from twisted.python.failure import Failure
 from zope.interface import implementer
+
+from hagoop.found import open_regular
 
 BATCH_SECONDS = 0.1
 """How long a program should take for what it is fed at once; up to twice as much is out of reach."""
@@ -120,7 +122,7 @@ class Feeder:
     _clock: IReactorTime
     _feed: Feed
     _failed: Callable[[OSError], None]
-    _file: BinaryIO
+    _file: FileIO
     read_end: int
     _write_end: int
     _end: int = field(init=False)
@@ -153,7 +155,8 @@ class Feeder:
         :param failed: called when the file cannot be read to the end of the feed.
         :param pipe: is the feeder's from now on, unless the file cannot be opened.
         """
-        file = feed.path.open("rb", buffering=0)
+        # A user's own file may have become a pipe, which would not open.
+        file = open_regular(feed.path)
         file.seek(feed.offset)
         pipe = pipe or Pipe.new()
         return cls(reactor, clock, feed, failed, file, pipe.read_end, pipe.write_end)

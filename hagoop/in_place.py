@@ -21,10 +21,12 @@ class SharedFile:
     """A file that server and worker both see.
 
     :param unended: its last line has no newline.
+    :param changed_ns: its ctime, which a file that was away for a while, or got its mtime back, has new.
     """
 
     found: Found
     unended: bool
+    changed_ns: int
     in_thread: InThread
 
     @property
@@ -66,8 +68,14 @@ class SharedFile:
 
         :raises TransferFailed: it has changed since; the server will find that too.
         """
-        if not await self.in_thread(sees, [self.found]):
+        if not await self.in_thread(self._is_as_it_was):
             raise self._changed()
+
+    def _is_as_it_was(self) -> bool:
+        try:
+            return sees([self.found]) and os.stat(self.path).st_ctime_ns == self.changed_ns
+        except OSError:
+            return False
 
     def _changed(self) -> TransferFailed:
         return TransferFailed(f"'{self.found.name}' changed while it was read")
@@ -91,11 +99,12 @@ async def find_shared(incoming: Incoming, in_thread: InThread) -> list[tuple[Pie
 def _share(files: Sequence[Found], in_thread: InThread) -> list[SharedFile]:
     """All of them, or none.  Blocks."""
     try:
-        return [SharedFile(each, _is_unended(each), in_thread) for each in files] if sees(files) else []
+        return [_open_shared(each, in_thread) for each in files] if sees(files) else []
     except OSError:
         return []
 
 
-def _is_unended(found: Found) -> bool:
+def _open_shared(found: Found, in_thread: InThread) -> SharedFile:
     with open_regular(found.path) as file:
-        return found.size > 0 and os.pread(file.fileno(), 1, found.size - 1) != b"\n"
+        unended = found.size > 0 and os.pread(file.fileno(), 1, found.size - 1) != b"\n"
+        return SharedFile(found, unended, os.fstat(file.fileno()).st_ctime_ns, in_thread)

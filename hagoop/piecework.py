@@ -4,10 +4,12 @@ The worker decides where a job ends when it begins it; what the job printed is d
 (``delivery.py``) while the next one runs.
 """
 
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 from attrs import define, evolve, field
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -21,6 +23,7 @@ from hagoop.incoming import Incoming, LineFile, NoBody, PieceList, SliceFiles, S
 from hagoop.jobs import Assignment, AssignmentId, Failure, Held, Phase, Piece, Seen
 from hagoop.keys import Order
 from hagoop.originals import original_task
+from hagoop.places import a_place, new_places
 from hagoop.process import Running
 from hagoop.shipping import to_argv
 from hagoop.sorting import find_bound
@@ -36,6 +39,7 @@ NO_RUN = Ended(0, 0.0, 0, (), "", "")
 class Work:
     """An assignment under work.
 
+    :param places: for the programs of its slot.
     :ivar front: everything before it is committed and acknowledged.
     :ivar job_end: end of the job in hand, which may be cut: then it is less.
     :ivar commit_seconds: how long a job should take, by the server's newest word.
@@ -47,6 +51,7 @@ class Work:
     server: ServerSide
     clock: IReactorTime
     sizer: JobSizer
+    places: DeferredSemaphore = field(factory=new_places)
     front: int = field(init=False)
     end: int = field(init=False)
     job_start: int = field(init=False)
@@ -74,7 +79,13 @@ class Work:
         self.end, self.commit_seconds = self.assignment.end, self.assignment.commit_seconds
         self._standby = Standby(self.bench, self.clock)
         self._delivery = Delivery(
-            self.assignment, self.bench, self.server, self.clock, self._undelivered, self._acknowledged
+            self.assignment,
+            self.bench,
+            self.server,
+            self.clock,
+            self._undelivered,
+            self._acknowledged,
+            self.places,
         )
 
     # What the server sees and says
@@ -247,15 +258,27 @@ class Work:
     # Map
 
     async def _map(self) -> None:
-        shared = await self._share() if self.assignment.program.binary is not None else []
-        for piece, file in shared:
-            self._shared = file
-            await self._map_piece(piece, file, piece.offset)
+        shared = await self._share()
         if not shared:
             self._check()
             await self._map_fetched()
+            return
+        pieces = [piece for piece, _ in shared]
+        self._know_files(pieces)
+        for (piece, file), following in zip(shared, (*pieces[1:], None), strict=True):
+            self._shared = file
+            await self._map_piece(piece, file, piece.offset, following)
 
     async def _share(self) -> list[tuple[Piece, SharedFile]]:
+        """The files with the lines, if they are to be read where they are; else nothing.
+
+        A file system may show one machine what another wrote some time later; an original program is
+        promised that it opens the user's own file nevertheless.
+        """
+        program = self.assignment.program
+        is_near = self.server.is_near and not program.combine_files
+        if program.binary is None and not is_near:
+            return []
         incoming = Incoming(NoBody())
         self._fetch(incoming, "files")
         return await find_shared(incoming, self.bench.in_thread)
@@ -267,14 +290,17 @@ class Work:
         try:
             offset = 0
             pieces = (await incoming.header(PieceList)).pieces
-            if self.assignment.program.map_whole:
-                self._file_ends = tuple(each.end for each in pieces)
+            self._know_files(pieces)
             for piece, following in zip(pieces, (*pieces[1:], None), strict=True):
                 await self._map_piece(piece, lines, offset, following)
                 offset += piece.length
         finally:
             lines.close()
             self.bench.discard(lines.path)
+
+    def _know_files(self, pieces: Iterable[Piece]) -> None:
+        if self.assignment.program.map_whole:
+            self._file_ends = tuple(each.end for each in pieces)
 
     async def _map_piece(
         self,
@@ -283,21 +309,38 @@ class Work:
         offset: int,
         following: Piece | None = None,
     ) -> None:
-        limit = offset + piece.length
-        at = piece.start
+        at, limit = piece.start, offset + piece.length
         while at < min(piece.end, self.end):
-            self._check()
-            left = min(piece.end, self.end) - at
-            whole = self.assignment.program.map_whole
-            count = left if whole else self.sizer.next_job(left, self.commit_seconds)
-            self._begin(at, at + count, count)
-            stop = await self._find(lines, offset, limit, count if at + count < piece.end else None)
-            places = None if whole else Lines(at, self.bench.in_thread)
-            job = Job(at, at + count, count, Feed(lines.path, offset, stop), places)
-            then = piece if job.end < min(piece.end, self.end) else following
-            self._standby.expect(self._plain_task(then) if then else None)
-            job = await self._run_job(job, piece)
+            async with self._turn():
+                # Some may have been taken back meanwhile.
+                if at >= self.end:
+                    break
+                job = await self._next_job(piece, lines, at, range(offset, limit))
+                then = piece if job.end < min(piece.end, self.end) else following
+                self._standby.expect(self._plain_task(then) if then else None)
+                job, done = await self._run_job(job, piece)
+            await self._delivery.add(done)
             at, offset = job.end, job.feed.end
+
+    async def _next_job(
+        self, piece: Piece, lines: LineFile | SharedFile, at: int, place: range
+    ) -> Job:
+        """What the next one takes of a piece from line ``at`` on; ``place``: the bytes that are left."""
+        left = min(piece.end, self.end) - at
+        whole = self.assignment.program.map_whole
+        count = left if whole else self.sizer.next_job(left, self.commit_seconds)
+        self._begin(at, at + count, count)
+        wanted = count if at + count < piece.end else None
+        stop = await self._find(lines, place.start, place.stop, wanted)
+        places = None if whole else Lines(at, self.bench.in_thread)
+        return Job(at, at + count, count, Feed(lines.path, place.start, stop), places)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """The next job's, when its slot has a place for a program: it is not begun, nor late, before."""
+        async with a_place(self.places):
+            self._check()
+            yield
 
     async def _find(
         self, lines: LineFile | SharedFile, offset: int, limit: int, count: int | None
@@ -308,8 +351,8 @@ class Work:
         await lines.await_bytes(limit)
         return limit
 
-    async def _run_job(self, job: Job, piece: Piece | None) -> Job:
-        """Run the program on it; the job as it became if it was cut."""
+    async def _run_job(self, job: Job, piece: Piece | None) -> tuple[Job, Done]:
+        """Run the program on it; the job as it became if it was cut, and what is to be delivered."""
         self._check()
         self._job_began = self.clock.seconds()
         output, ended, job = await self._run_in_hand(job, piece)
@@ -320,9 +363,7 @@ class Work:
         printed = output if output.exists() and output.stat().st_size else None
         if printed is None:
             self.bench.discard(output)
-        done = Done(job.start, job.end, job.weight, printed, ended, seconds, piece)
-        await self._delivery.add(done)
-        return job
+        return job, Done(job.start, job.end, job.weight, printed, ended, seconds, piece)
 
     async def _run_in_hand(self, job: Job, piece: Piece | None) -> tuple[Path, Ended, Job]:
         it = self.assignment
@@ -339,27 +380,34 @@ class Work:
 
     async def _run_program(self, feed: Feed, piece: Piece | None) -> tuple[Path, Ended]:
         task = await self._task(feed, piece)
-        if task is None:
-            output = self.bench.new_path("output")
-            with self.bench.gone_if_it_fails(output):
-                await self.bench.copy(feed, output)
-            return output, NO_RUN
         try:
-            return await self._run_task(task)
+            return await self._run_task(task) if task else await self._copy(feed)
         except BaseException:
             # What we stopped ourselves says so.
             self._check()
             raise
         finally:
             self._running = None
-            if task.copy is not None:
+            if task is not None and task.copy is not None:
                 self.bench.discard(task.copy)
 
     async def _run_task(self, task: Task) -> tuple[Path, Ended]:
-        try:
+        async with self._unchanged():
             return await self._standby.run(task, self._started)
+
+    async def _copy(self, feed: Feed) -> tuple[Path, Ended]:
+        output = self.bench.new_path("output")
+        async with self._unchanged():
+            with self.bench.gone_if_it_fails(output):
+                await self.bench.copy(feed, output)
+        return output, NO_RUN
+
+    @asynccontextmanager
+    async def _unchanged(self) -> AsyncIterator[None]:
+        """Whatever is made of a file that has changed since, is neither kept nor a program's fault."""
+        try:
+            yield
         finally:
-            # Whatever a program made of a file that has changed since, is neither kept nor its fault.
             if self._shared is not None:
                 await self._shared.check()
 
@@ -434,23 +482,29 @@ class Work:
         """``offsets``: where the keys of each cell begin, and at last the end."""
         first = at = self.assignment.start
         while at < self.end:
-            self._check()
-            begin = offsets[at - first]
-            left = offsets[self.end - first] - begin
-            wanted = begin + self.sizer.next_job(left, self.commit_seconds)
-            end = at + 1
-            while end < self.end and offsets[end - first] < wanted:
-                end += 1
-            feed = Feed(merged, begin, offsets[end - first])
-            self._begin(at, end, feed.end - begin)
-            if feed.end > begin:
-                places = None if self.assignment.program.reduce_whole else Cells(first, offsets)
-                self._standby.expect(self._plain_task(None) if end < self.end else None)
-                job = await self._run_job(Job(at, end, feed.size, feed, places), None)
-                at = job.end
-            else:
-                await self._delivery.add(Done(at, end, 0, None, NO_RUN, 0.0, None))
-                at = end
+            async with self._turn():
+                # Some may have been taken back meanwhile.
+                if at >= self.end:
+                    break
+                done = await self._reduce_next(merged, offsets, first, at)
+            await self._delivery.add(done)
+            at = done.end
+
+    async def _reduce_next(self, merged: Path, offsets: list[int], first: int, at: int) -> Done:
+        begin = offsets[at - first]
+        left = offsets[self.end - first] - begin
+        wanted = begin + self.sizer.next_job(left, self.commit_seconds)
+        end = at + 1
+        while end < self.end and offsets[end - first] < wanted:
+            end += 1
+        feed = Feed(merged, begin, offsets[end - first])
+        self._begin(at, end, feed.size)
+        if not feed.size:
+            return Done(at, end, 0, None, NO_RUN, 0.0, None)
+        places = None if self.assignment.program.reduce_whole else Cells(first, offsets)
+        self._standby.expect(self._plain_task(None) if end < self.end else None)
+        _, done = await self._run_job(Job(at, end, feed.size, feed, places), None)
+        return done
 
 
 def _find_bounds(merged: Path, keys: list[bytes | None], order: Order) -> list[int]:

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred, succeed
@@ -112,7 +113,7 @@ class Running(ProcessProtocol):
         self._waits = waits
         self._pipe: Pipe | None = None
         self._closing = ExitStack()
-        self._stdout = -1
+        self._stdin = self._stdout = -1
         self._bytes_out = 0
         self._read = 0
         self._pid = 0
@@ -128,13 +129,17 @@ class Running(ProcessProtocol):
     def taken(self) -> int:
         """How many bytes of its input the program has taken."""
         feed, reads = self._run.stdin, self._run.reads
-        if self._feeder and feed:
+        if self._feeder and isinstance(feed, Feed):
             return max(0, self._feeder.taken - feed.offset)
         if reads and self._pid and not self._exit:
             # Beyond its lines it reads for nothing.
-            place = min(place_in(reads.path, self._pid), reads.end)
+            place = min(self._stdin_place() or place_in(reads.path, self._pid), reads.end)
             self._read = max(self._read, place - reads.offset)
         return self._read
+
+    def _stdin_place(self) -> int:
+        """How far a file that is stdin itself has been read; 0 also if the program opens it again."""
+        return os.lseek(self._stdin, 0, os.SEEK_CUR) if isinstance(self._run.stdin, Path) else 0
 
     @property
     def feeder(self) -> Feeder | None:
@@ -204,10 +209,10 @@ class Running(ProcessProtocol):
         if self._waits:
             self._pipe = Pipe.new()
             return self._pipe.read_end
-        if self._run.stdin is None:
-            nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-            self._closing.callback(os.close, nothing)
-            return nothing
+        if not isinstance(self._run.stdin, Feed):
+            self._stdin = os.open(self._run.stdin or os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            self._closing.callback(os.close, self._stdin)
+            return self._stdin
         self._feeder = self._new_feeder(self._run.stdin)
         return self._feeder.read_end
 
@@ -221,7 +226,7 @@ class Running(ProcessProtocol):
         """It is fed and watched from now on."""
         if self._feeder:
             self._feeder.start()
-        self._watch.start(self._interval, now=True)
+        self._watch.start(self._interval, now=False)
 
     def _input_failed(self, error: OSError) -> None:
         self._halt(TransferFailed(f"its input cannot be read: {error.strerror}"))
@@ -326,8 +331,8 @@ class Running(ProcessProtocol):
     @property
     def _is_unbegun(self) -> bool:
         """What waits may be killed as any process is; a program that it never became is not to blame."""
-        feed = self._run.stdin
-        begun = feed and self._feeder and self._feeder.taken >= feed.offset
+        feed, feeder = self._run.stdin, self._feeder
+        begun = isinstance(feed, Feed) and feeder is not None and feeder.taken >= feed.offset
         return self._waits and not begun
 
     @property

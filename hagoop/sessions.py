@@ -32,6 +32,8 @@ from hagoop.jobs import (
     WorkerId,
 )
 from hagoop.links import Link
+from hagoop.machines import this_machine
+from hagoop.options import is_loopback_host
 from hagoop.roles import ClientRole, Desk, WorkerPeer, WorkerRole
 from hagoop.scheduler import ASKS_PER_SLOT
 
@@ -258,6 +260,7 @@ class ServerLink(Link):
             "kept": kept,
             "token": token,
             "insecure": self._desk.door.warning,
+            "machine": this_machine() if is_loopback_host(self.peer) else "",
         }
 
     def _beat_seconds(self) -> float:

@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from hagoop.errors import HaGoopError
+from hagoop.feeding import Feed
 from hagoop.process import Running
 from hagoop.verdicts import Ended
 from hagoop.workbench import Ready, Task, Workbench
@@ -44,7 +45,7 @@ class Standby:
         ready = self._take(task)
         if self._following is not None:
             self._planned = self.clock.callLater(AFTER_SECONDS, self._make, self._following)
-        if task.feed is None:
+        if not isinstance(task.feed, Feed):
             output = self.bench.new_path("output")
             with self.bench.gone_if_it_fails(output):
                 return output, await self.bench.run(task, output, started)

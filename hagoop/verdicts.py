@@ -38,8 +38,8 @@ class Run:
 
     :param folder: the current directory of the program.
     :param env: its whole environment.
-    :param stdin: what it reads; ``None``: nothing.
-    :param reads: lines of a file that it opens itself; how far it is, is seen where the system tells.
+    :param stdin: what it is fed through a pipe; a path: that file itself; ``None``: nothing.
+    :param reads: a part of a file that it reads itself; how far it is, is seen where the system tells.
     :param stdout: the file that takes what it prints, made new.
     :param stdout_limit: bytes that it may print; 0: any number.
     :param stderr_limit: bytes of log that are kept.
@@ -53,7 +53,7 @@ class Run:
     argv: tuple[str, ...]
     folder: Path
     env: dict[str, str]
-    stdin: Feed | None
+    stdin: Feed | Path | None
     stdout: Path
     stdout_limit: int = 4 << 30
     stderr_limit: int = 64 << 10

@@ -42,8 +42,8 @@ class Task:
     """One run of one program: what an assignment's job, or its combiner, needs.
 
     :param phase: ``map``, ``combine`` or ``reduce``.
-    :param feed: what it reads from stdin; None: nothing.
-    :param reads: lines of a file that it opens itself.
+    :param feed: what it is fed through a pipe; a path: that file is its stdin; None: nothing.
+    :param reads: a part of a file that it reads itself.
     :param copy: a file made for it, gone afterwards.
     """
 
@@ -51,7 +51,7 @@ class Task:
     phase: str
     assignment: Assignment
     piece: Piece | None
-    feed: Feed | None
+    feed: Feed | Path | None
     reads: Feed | None = None
     copy: Path | None = None
 

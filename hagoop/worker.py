@@ -5,6 +5,7 @@ Works outlive the connection: when it breaks, programs run on, and ``Join`` says
 
 import os
 import secrets
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -14,9 +15,9 @@ from twisted.internet.defer import (
     CancelledError,
     Deferred,
     DeferredList,
+    DeferredSemaphore,
     TimeoutError,
     gatherResults,
-    succeed,
 )
 from twisted.internet.interfaces import (
     IDelayedCall,
@@ -29,6 +30,7 @@ from twisted.python.failure import Failure as TwistedFailure
 from hagoop import commands
 from hagoop.asking import FIRST_RETRY_SECONDS, AskAhead
 from hagoop.beating import Beating
+from hagoop.commands import DELIVERED_WORKS
 from hagoop.delivery import own_error
 from hagoop.door.kept import KeptLine
 from hagoop.errors import BLAMED_KINDS, HaGoopError, NotAdmitted, WorkerLost
@@ -46,9 +48,11 @@ from hagoop.jobs import (
     Stop,
 )
 from hagoop.links import Link
+from hagoop.machines import is_this_machine
 from hagoop.options import WorkerConfig
 from hagoop.outlook import HERE, Outlook
 from hagoop.piecework import Work
+from hagoop.places import new_places
 from hagoop.remembered import Remembered
 from hagoop.transfer import Transfer
 from hagoop.way import Way
@@ -105,13 +109,15 @@ class Slot:
 
     :ivar ahead: asks for its next assignment.
     :ivar work: what it has in hand.
-    :ivar settling: fires when what it had before is delivered.
+    :ivar settling: fire when what it had before is delivered, the oldest first.
+    :ivar places: for its programs: one maps or reduces while one sorts or combines; at times two do.
     """
 
     number: int
     ahead: AskAhead
     work: Work | None = None
-    settling: "Deferred[None]" = field(factory=lambda: succeed(None))
+    settling: "deque[Deferred[None]]" = field(factory=deque)
+    places: DeferredSemaphore = field(factory=new_places)
 
 
 @define(eq=False)
@@ -125,6 +131,7 @@ class Worker:
     transfer: Transfer = field(init=False)
     kept_line: KeptLine = field(init=False)
     link: WorkerLink | None = None
+    is_near: bool = False
     way: Way = field(factory=Way)
     beating: Beating = field(init=False)
     works: dict[AssignmentId, Work] = field(factory=dict)
@@ -193,6 +200,7 @@ class Worker:
         self.way.joined(self.reactor.seconds() - began)
         self._keep_identity(answer["identity"])
         self.kept_line.keep(line, answer["token"])
+        self.is_near = is_this_machine(answer["machine"])
         self._connect_bytes(link, answer["web_port"])
         self._go_on(link, held, answer["kept"])
         self.link = link
@@ -305,18 +313,19 @@ class Worker:
         if end is None or self._stopping:
             # Cancelled since, or leased over a connection that broke: it is somebody else's now.
             return
-        work = slot.work = self._begin(evolve(assignment, end=end))
+        work = slot.work = self._begin(evolve(assignment, end=end), slot.places)
         work.last_begun.addCallback(slot.ahead.ask_in)
         await work.run()
-        # The last jobs of one assignment are delivered while the next one runs, but only of one.
-        await slot.settling
-        slot.settling, slot.work = self._begin_to_settle(work), None
-        if work.failed:
-            await slot.settling
+        slot.work = None
+        slot.settling.append(self._begin_to_settle(work))
+        # The last jobs of one assignment are delivered while others run, but only of so many.
+        while slot.settling and (work.failed or len(slot.settling) > DELIVERED_WORKS):
+            await slot.settling.popleft()
 
     async def _drop_in_hand(self, slot: Slot, error: Exception) -> None:
         """A turn broke: what it was about is for others, and the next may come after a while."""
-        work, slot.work, slot.settling = slot.work, None, succeed(None)
+        work, slot.work = slot.work, None
+        slot.settling.clear()
         if work is None or self.works.pop(work.id, None) is None:
             await self._pause(AFTER_FAILURE_SECONDS)
             return
@@ -357,13 +366,14 @@ class Worker:
                 self._unbegun[assignment.id] = assignment.end
             return assignment
 
-    def _begin(self, assignment: Assignment) -> Work:
+    def _begin(self, assignment: Assignment, places: DeferredSemaphore) -> Work:
         # Another round may be another step, of another program.
         key = assignment.request, assignment.phase, assignment.round
         if key not in self._sizers:
             self._sizers[key] = self._remembered.sizer(assignment.program, assignment.phase)
         self._programs[assignment.request] = {each.digest for each in assignment.program.files}
-        work = Work(assignment, self.bench, self, self.reactor, self._sizers[key])
+        sizer = self._sizers[key]
+        work = Work(assignment, self.bench, self, self.reactor, sizer, places)
         self.works[assignment.id] = work
         return work
 

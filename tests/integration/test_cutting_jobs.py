@@ -3,26 +3,39 @@
 import hashlib
 import random
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from cluster import differ, oracle, running, until
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from hagoop import wire
-from hagoop.errors import ProgramFailed
+from hagoop.errors import ProgramFailed, TransferFailed
 from hagoop.experience import JobSizer
+from hagoop.feeding import Feed
+from hagoop.found import walk
 from hagoop.frames import END_FRAME, pack_frame
 from hagoop.incoming import PieceList, SliceList
-from hagoop.jobs import Assignment, AssignmentId, Failure, Finished, Phase, Piece, Program, RequestId
+from hagoop.jobs import (
+    Assignment,
+    AssignmentId,
+    Failure,
+    FileList,
+    Finished,
+    Phase,
+    Piece,
+    Program,
+    RequestId,
+)
 from hagoop.piecework import Work
 from hagoop.workbench import Workbench
 
-Begin = Callable[[Program, Phase, int, bytes, float], "Begun"]
+Begin = Callable[..., "Begun"]
 pytestmark = pytest.mark.slow
 
 MAPPER = f"""{sys.executable} -ISc '
@@ -51,20 +64,28 @@ def keyed() -> list[bytes]:
 class Server:
     """What an assignment needs of one: its bytes, and somebody who takes what it commits.
 
-    :ivar given: what is fetched.
+    :ivar given: what is fetched; ``files``: where the lines are, of a server on this machine.
+    :ivar asked: what was fetched.
     :ivar commits: what was committed, with its bytes.
     """
 
     given: bytes
+    files: bytes = b""
+    asked: list[str] = field(factory=list)
     commits: list[tuple[Finished, bytes]] = field(factory=list)
     uploads: list[bytes] = field(factory=list)
+
+    @property
+    def is_near(self) -> bool:
+        return bool(self.files)
 
     @property
     def transfer(self) -> "Server":
         return self
 
     async def get(self, path: str, grant: str, write: Callable[[bytes], object]) -> None:
-        write(self.given)
+        self.asked.append(path)
+        write(self.files if path.startswith("files/") else self.given)
 
     async def put(self, path: str, grant: str, file: Any, size: int) -> tuple[dict[str, str], str]:
         self.uploads.append(file.read())
@@ -122,14 +143,17 @@ def begin(tmp_path: Path) -> Begin:
 
     bench = Workbench(reactor, tmp_path / "scratch", "/usr/bin:/bin")
 
-    def make(program: Program, phase: Phase, positions: int, given: bytes, seconds: float) -> Begun:
+    def make(
+        program: Program, phase: Phase, positions: int, given: bytes, seconds: float, files: bytes = b""
+    ) -> Begun:
         ids = AssignmentId("1-1"), RequestId("r1")
         it = Assignment(*ids, phase, 0, 0, positions, positions, seconds, 0, program, "g", 1 << 20)
         sizer = JobSizer()
         sizer.observe(10**8, 1.0)
-        work = Work(it, bench, server := Server(given), reactor, sizer)
+        work = Work(it, bench, server := Server(given, files), reactor, sizer)
         return Begun(work, server, Deferred.fromCoroutine(work.run()))
 
+    make.folder = tmp_path
     return make
 
 
@@ -139,6 +163,15 @@ def begin_map(begin: Begin, program: Program, seconds: float) -> Begun:
     piece = Piece("lines", 0, len(uneven()), 0, 0, len(data))
     header = wire.encode(PieceList((piece,))) + b"\n"
     return begin(program, Phase.MAP, len(uneven()), header + data, seconds)
+
+
+def begin_near(begin: Begin, program: Program, seconds: float) -> Begun:
+    """The same where server and worker see the file; nothing can be fetched."""
+    file = Path(tempfile.mkdtemp(dir=begin.folder)) / "lines"
+    file.write_bytes(b"before\n" + b"".join(uneven()))
+    piece = Piece("lines", 0, len(uneven()), 1, 7, len(b"".join(uneven())))
+    files = wire.encode(FileList((piece,), tuple(walk([file])))) + b"\n"
+    return begin(program, Phase.MAP, len(uneven()), b"", seconds, files)
 
 
 def begin_reduce(begin: Begin, program: Program, seconds: float) -> Begun:
@@ -153,9 +186,10 @@ KINDS = pytest.mark.parametrize(
     ("begin_one", "program", "expected"),
     [
         (begin_map, Program(MAPPER, None), oracle([b"".join(uneven())], "tr a-z A-Z")),
+        (begin_near, Program(MAPPER, None), oracle([b"".join(uneven())], "tr a-z A-Z")),
         (begin_reduce, Program(None, REDUCER), oracle([b"".join(keyed())], "tr a-z A-Z")),
     ],
-    ids=["map", "reduce"],
+    ids=["map", "near", "reduce"],
 )
 """What is begun, with which program, and the answer; programs that need no time give the same."""
 
@@ -167,7 +201,7 @@ async def test_jobs_that_take_too_long_are_cut_again_and_again(begin, begin_one,
     assert await begun.ends() is None
     assert differ(begun.server.answer, expected) == ""
     assert len(begun.server.commits) > 3
-    assert begun.work.seen.done == (400 if begin_one is begin_map else sum(map(len, keyed())))
+    assert begun.work.seen.done == (sum(map(len, keyed())) if begin_one is begin_reduce else 400)
 
 
 @KINDS
@@ -184,6 +218,56 @@ async def test_end_is_taken_back_within_the_job_in_hand(begin, begin_one, progra
     assert await begun.ends() is None
     assert [job.end for job, _ in begun.server.commits] == [kept]
     assert begun.server.answer == b"".join(expected.splitlines(keepends=True)[:kept])
+
+
+def touch(file: Path) -> None:
+    """Something writes to it."""
+    with file.open("r+b") as opened:
+        opened.write(b"BEFORE")
+
+
+async def test_near_worker_fetches_no_line(begin):
+    """It asks where they are."""
+    begun = begin_near(begin, Program("cat", None), 1000.0)
+    assert await begun.ends() is None
+    assert begun.server.asked == ["files/1-1"]
+    assert begun.server.answer == b"".join(uneven()) + b"\n"
+
+
+@pytest.mark.parametrize("mapper", [MAPPER, None])
+async def test_file_that_changes_while_a_near_worker_reads_it_is_told(begin, monkeypatch, mapper):
+    """Nothing that was made of it is kept, and no program is to blame."""
+
+    async def copy(bench: Workbench, feed: Feed, target: Path) -> int:
+        touch(feed.path)
+        return await copied(bench, feed, target)
+
+    copied = Workbench.copy
+    monkeypatch.setattr(Workbench, "copy", copy)
+    begun = begin_near(begin, Program(mapper, "cat"), 1000.0)
+    (file,) = begin.folder.glob("*/lines")
+    if mapper is not None:
+        await begun.is_amid()
+        touch(file)
+    failure = await begun.ends()
+    assert failure.kind == TransferFailed.code
+    assert failure.message == f"'{file}' changed while it was read"
+    assert begun.server.commits == []
+
+
+@pytest.mark.parametrize("combines", [True, False])
+async def test_near_worker_fetches_what_it_cannot_read_so(begin, combines):
+    """Lines of many files that one run sees, and a file that is another where it is."""
+    lines = b"a\nb\n"
+    piece = Piece("lines", 0, 2, 0, 0, len(lines))
+    (begin.folder / "lines").write_bytes(lines)
+    (found,) = walk([begin.folder / "lines"])
+    files = wire.encode(FileList((piece,), (evolve(found, inode=found.inode + 1),))) + b"\n"
+    program = Program("cat", None, combine_files=combines)
+    begun = begin(program, Phase.MAP, 2, wire.encode(PieceList((piece,))) + b"\n" + lines, 1.0, files)
+    assert await begun.ends() is None
+    assert begun.server.asked == [*["files/1-1"] * (not combines), "assignments/1-1"]
+    assert begun.server.answer == lines
 
 
 async def test_end_taken_back_at_any_moment_is_where_it_ends(begin):

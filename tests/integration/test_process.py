@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from hagoop import process
 from hagoop.containers import find_container
 from hagoop.errors import (
     JobError,
@@ -43,6 +44,9 @@ def run(tmp_path):
         return evolve(plain, **changes)
 
     return make
+
+
+IN_ITS_STDIN = "while read -r line; do sleep 0.15; done"
 
 
 def start(run: Run) -> Running:
@@ -113,6 +117,39 @@ async def test_much_passes_through_a_pipe(run, tmp_path):
     data = os.urandom(5_000_000)
     await start(run("test -p /dev/stdin && cat", data)).ended
     assert (tmp_path / "out").read_bytes().removesuffix(b"\n") == data.removesuffix(b"\n")
+
+
+@pytest.mark.parametrize("command", ["sleep 0.05; cat", "sleep 0.05; cat /dev/stdin"])
+async def test_file_may_be_stdin_itself(run, tmp_path, command):
+    """All of it is read, by whatever way; how far is told."""
+    data = os.urandom(300_000) + b"\n"
+    (tmp_path / "in").write_bytes(data)
+    reads = Feed(tmp_path / "in", 0, len(data))
+    running = start(run(f"test -f /dev/stdin && {command}", stdin=tmp_path / "in", reads=reads))
+    assert running.taken == 0
+    await running.ended
+    assert (tmp_path / "out").read_bytes() == data
+    assert running.taken <= len(data)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fdinfo").is_dir(), reason="nothing tells where a program reads")
+@pytest.mark.parametrize("path", ["/dev/fd/0", "/dev/stdin"])
+async def test_program_that_reads_stdin_as_a_file_slowly_is_not_hung(run, tmp_path, path):
+    """Whether it takes it as it is or opens it again."""
+    (tmp_path / "in").write_bytes(b"line\n" * 6)
+    reads = Feed(tmp_path / "in", 0, 30)
+    for slow in (f"exec 3< {path}; while read -r line <&3; do sleep 0.15; done", IN_ITS_STDIN):
+        await start(run(slow, stdin=tmp_path / "in", reads=reads, timeout_seconds=0.5)).ended
+    stuck = run("read -r line; sleep 60", stdin=tmp_path / "in", reads=reads, timeout_seconds=0.3)
+    assert "it took and printed nothing" in str(await failure(stuck, ProgramHung))
+
+
+async def test_how_far_stdin_has_been_read_is_seen_everywhere(run, tmp_path, monkeypatch):
+    """Also where the system tells nothing of other processes' files."""
+    monkeypatch.setattr(process, "place_in", lambda file, pid: 0)
+    (tmp_path / "in").write_bytes(b"line\n" * 6)
+    reads = Feed(tmp_path / "in", 0, 30)
+    await start(run(IN_ITS_STDIN, stdin=tmp_path / "in", reads=reads, timeout_seconds=0.5)).ended
 
 
 async def test_no_input_is_the_null_device(run):

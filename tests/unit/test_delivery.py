@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredSemaphore, succeed
 from twisted.internet.task import Clock
 
 from hagoop.commands import COMMITS_IN_FLIGHT
@@ -23,8 +23,10 @@ from hagoop.delivery import (
     shortened,
 )
 from hagoop.errors import HaGoopError, JobError, ProgramFailed, TransferFailed, WorkerLost, WorkerUnfit
+from hagoop.feeding import Feed
 from hagoop.jobs import Assignment, AssignmentId, Counter, Finished, Phase, Program, RequestId
 from hagoop.keys import Order
+from hagoop.places import PLACES, new_places
 from hagoop.sorting import Packed
 from hagoop.verdicts import Ended
 from hagoop.workbench import Workbench
@@ -159,6 +161,7 @@ class Place:
 
     folder: Path
     assignment: Assignment = MAP
+    places: DeferredSemaphore = field(factory=new_places)
     clock: Clock = field(factory=Clock)
     server: Server = field(factory=Server)
     failures: list[tuple[HaGoopError, int]] = field(factory=list)
@@ -167,10 +170,11 @@ class Place:
     delivery: Delivery = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.folder.mkdir(exist_ok=True)
         self.bench = Bench(self.folder)
-        self.delivery = Delivery(
-            self.assignment, self.bench, self.server, self.clock, self._failed, self.acknowledged.append
-        )
+        told = self._failed, self.acknowledged.append
+        it = self.assignment, self.bench, self.server, self.clock
+        self.delivery = Delivery(*it, *told, self.places)
 
     def _failed(self, error: HaGoopError, done: Done) -> None:
         self.failures.append((error, done.end))
@@ -259,7 +263,7 @@ def test_combiner_is_run_on_sorted_lines(tmp_path):
     place = sorting(tmp_path, "c")
     place.add(0)
     task, ended = place.bench.combining[0]
-    assert (task.feed.offset, task.feed.end) == (0, 4)
+    assert (task.feed, task.reads) == (task.reads.path, Feed(task.feed, 0, 4))
     assert place.server.commits == []
     ended.callback(evolve(ENDED, counters=(Counter("g", "combined", 1),)))
     assert place.bench.made == ["sort", "combine c", "sort", "pack", "measure"]
@@ -360,6 +364,26 @@ def test_few_jobs_wait_to_be_prepared(tmp_path):
     assert [each.called for each in added] == [True] * WAITING + [False]
     place.bench.combining[0][1].callback(ENDED)
     assert added[-1].called
+
+
+def test_slot_runs_no_more_programs_than_it_has_places(tmp_path):
+    """Of whatever assignment; who waits for one goes on in turn, unless it is stopped meanwhile."""
+    places = new_places()
+    made = [Place(tmp_path / str(number), sorting(tmp_path).assignment, places) for number in range(4)]
+    held: list[Deferred[None]] = [Deferred() for _ in made]
+    for each, pause in zip(made, held, strict=True):
+        each.bench.sorting = pause
+        each.add(0)
+    assert [places.tokens, len(places.waiting)] == [PLACES - 2, 2]
+    made[2].delivery.stop(JobError("it was cut"))
+    held[0].callback(None)
+    assert made[0].server.ends == [1]
+    assert [str(error) for error, _ in made[2].failures] == ["it was cut"]
+    assert not places.waiting
+    for each in (held[1], held[3]):
+        each.callback(None)
+    assert [each.server.ends for each in made] == [[1], [1], [], [1]]
+    assert places.tokens == PLACES
 
 
 def test_nothing_is_delivered_after_a_failure(place):

@@ -73,7 +73,7 @@ def found_by_worker(told: bytes) -> list[tuple[str, int, int, SharedFile]]:
 def share(path: Path) -> SharedFile:
     """A file that is shared."""
     (found,) = walk([path])
-    return SharedFile(found, False, here)
+    return SharedFile(found, False, path.stat().st_ctime_ns, here)
 
 
 # Who sees what
@@ -100,6 +100,16 @@ def replace(path: Path) -> None:
 def become_a_pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
+
+
+def write_and_date_back(path: Path) -> None:
+    facts = path.stat()
+    path.write_bytes(path.read_bytes().upper())
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+def go_and_come_back(path: Path) -> None:
+    path.rename(path.with_name("away")).rename(path)
 
 
 CHANGES = [touch, replace, become_a_pipe, Path.unlink, lambda path: os.truncate(path, 3)]
@@ -184,7 +194,7 @@ def test_last_line_without_its_end_is_not_read_in_place(paths):
     assert evolve(file, unended=False).serves(Feed(file.path, 0, 3))
 
 
-@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("change", [*CHANGES, write_and_date_back, go_and_come_back])
 def test_file_that_changes_while_it_is_read_is_told(paths, change):
     """Whoever read it, may have read anything."""
     file = share(paths[1])

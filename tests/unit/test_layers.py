@@ -38,13 +38,13 @@ LAYERS = {
         beside block_index bundles channels check checked client combining comparing containers
         counting cutting delivery disk docket door ending examining families feeding file_tables
         forgetting found grants in_place incoming inputs intake journal lab launching leased_lines
-        line_counts links lives_log manifests memory_spool mending missing missing_file
-        number_inputs originals outside owner partials phases piecework piped process programs races
-        reading recorder recovery reports resting roles rows run_indexes sampling scheduler
-        sentences server sessions shipping showing side_file signals snapshot sorting sound
-        source_files spool standby statuses step_inputs stored subjects submit_keys surroundings
-        taken texts told transfer trying tuning unpacking unreached verdicts web workbench worker
-        worker_service write_ahead
+        line_counts links lives_log machines manifests memory_spool mending missing missing_file
+        number_inputs originals outside owner partials phases piecework piped places process
+        programs races reading recorder recovery reports resting roles rows run_indexes sampling
+        scheduler sentences server sessions shipping showing side_file signals snapshot sorting
+        sound source_files spool standby statuses step_inputs stored subjects submit_keys
+        surroundings taken texts told transfer trying tuning unpacking unreached verdicts web
+        workbench worker worker_service write_ahead
     """,
     "composition": """
         backup_script check_options check_script common_options demo following local order_options

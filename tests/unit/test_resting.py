@@ -297,8 +297,8 @@ def test_worker_says_anew_how_things_stand_when_it_joins(
     worker.kept_line = KeptLine(tmp_path)
     worker.link, worker.works, worker._unbegun = None, {}, {}
     worker.expect(outlook)
-    answer = {"identity": "i", "token": "", "web_port": 1, "beat_seconds": 1.0, "kept": ()}
-    line = Line(answer)
+    answer = {"identity": "i", "token": "", "machine": "", "web_port": 1, "beat_seconds": 1.0}
+    line = Line({**answer, "kept": ()})
     asking = Deferred.fromCoroutine(worker._ask(0))
     Deferred.fromCoroutine(worker.join(line))
     assert line.said == [(commands.Join,), *said, (commands.Ask,)]

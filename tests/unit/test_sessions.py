@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from attrs import define, evolve, field
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from wires import Wires
 
@@ -47,6 +48,7 @@ from hagoop.journal import MemoryJournal
 from hagoop.leases import TakeBack
 from hagoop.ledger import Ledger
 from hagoop.links import MOST_CALLS, Link
+from hagoop.machines import this_machine
 from hagoop.memory_spool import MemorySpool
 from hagoop.mending import Mending
 from hagoop.roles import DEAD_SECONDS, MOST_ARRIVALS, Desk, one_message
@@ -319,6 +321,14 @@ def test_connection_joins_once(site):
     with pytest.raises(NotJoined, match="not as 'king'"):
         site.join(site.connect(), "king")
     assert len(site.scheduler.workers) == 1
+
+
+@pytest.mark.parametrize(("host", "near"), [("127.0.0.1", True), ("::1", True), ("10.0.0.2", False)])
+def test_worker_is_told_the_machine_only_if_it_may_be_on_it(site, host, near):
+    """Strangers elsewhere need not know it."""
+    there = IPv4Address("TCP", host, 40000)
+    _, peer = site.wires.connect(site.factory.buildProtocol(None), WorkerEnd(), there)
+    assert site.join(peer)["machine"] == (this_machine() if near else "")
 
 
 @pytest.mark.parametrize("slots", [0, -1, commands.MOST_SLOTS + 1])

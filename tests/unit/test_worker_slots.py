@@ -9,13 +9,16 @@ import pytest
 from attrs import define, evolve, field
 from test_delivery import MAP
 from test_resting import CONFIG
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore, fail
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogEvent, globalLogPublisher
 
 from hagoop import commands
+from hagoop import worker as worker_module
+from hagoop.commands import DELIVERED_WORKS
 from hagoop.errors import JobError, WorkerUnfit
-from hagoop.jobs import AssignmentId, Failure, RequestId
+from hagoop.experience import JobSizer
+from hagoop.jobs import Assignment, AssignmentId, Failure, RequestId
 from hagoop.workbench import Workbench
 from hagoop.worker import Worker
 
@@ -103,6 +106,43 @@ def test_slot_outlives_what_nobody_expected(
     worker.reactor.advance(1.0)
     assert list(worker.works) == ["1-2"]
     assert worker.link.asked == 2
+
+
+@define(eq=False)
+class Quick:
+    """Work that is done at once, and delivered when the test says so."""
+
+    assignment: Assignment
+    bench: Any
+    server: Any
+    clock: Any
+    sizer: JobSizer
+    places: DeferredSemaphore
+    failed = False
+    last_begun: "Deferred[float]" = field(factory=Deferred)
+    delivered: "Deferred[None]" = field(factory=Deferred)
+
+    @property
+    def id(self) -> AssignmentId:
+        return self.assignment.id
+
+    async def run(self) -> None: ...
+
+    async def settle(self) -> None:
+        await self.delivered
+
+
+def test_few_assignments_are_delivered_while_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All share the places of their slot; when the oldest is delivered, one more begins."""
+    monkeypatch.setattr(worker_module, "Work", Quick)
+    worker = started()
+    begun = list(worker.works.values())
+    assert [each.assignment.id for each in begun] == [f"1-{n + 1}" for n in range(DELIVERED_WORKS + 1)]
+    assert len({id(each.places) for each in begun}) == 1
+    begun[1].delivered.callback(None)
+    assert worker.link.asked == DELIVERED_WORKS + 1
+    begun[0].delivered.callback(None)
+    assert list(worker.works) == ["1-3", "1-4", "1-5"]
 
 
 def test_scratch_folder_that_vanished_holds_nothing_up(tmp_path: Path) -> None:

@@ -32,9 +32,9 @@ class Wires:
     clock: Clock = field(factory=Clock)
     _pumps: list[IOPump] = field(factory=list)
 
-    def connect(self, server: S, client: C) -> tuple[S, C]:
-        """Connect two protocols."""
-        ends = Wire(server, True, HERE, THERE), Wire(client, False, THERE, HERE)
+    def connect(self, server: S, client: C, there: IPv4Address = THERE) -> tuple[S, C]:
+        """Connect two protocols; ``there`` is the client's address."""
+        ends = Wire(server, True, HERE, there), Wire(client, False, there, HERE)
         pump = connect(server, ends[0], client, ends[1], greet=False, clock=self.clock)
         self._pumps.append(pump)
         self.settle()
