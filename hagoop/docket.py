@@ -200,7 +200,7 @@ class Docket:
         """Nothing of a request is needed any more; its number is not given again."""
         if int(request[1:]) == self._number:
             await self._keep_number(request)
-        # Last: once the request is gone, nobody would know whose the others are.
+        # First: once the request is gone, nobody would know whose they are.
         await self.recorder.forget(f"{request}.runs")
         await self.recorder.forget(request)
 

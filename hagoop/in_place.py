@@ -21,7 +21,7 @@ class SharedFile:
     """A file that server and worker both see.
 
     :param unended: its last line has no newline.
-    :param changed_ns: its ctime, which a file that was away for a while, or got its mtime back, has new.
+    :param changed_ns: its ctime: a file that was away, or whose mtime was put back, has another.
     """
 
     found: Found
