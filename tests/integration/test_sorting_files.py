@@ -51,12 +51,12 @@ def make_lines(count: int, seed: int) -> bytes:
     return b"".join(b"key%d\t%d.%d\n" % (chance.randrange(100), seed, number) for number in range(count))
 
 
-@given(LINES, st.booleans(), st.sampled_from(list(SORT)))
-@settings(max_examples=150, deadline=None)
-def test_order_in_memory_is_that_of_the_system(tmp_path_factory, lines, ended, order):
-    """Byte for byte: NUL, bytes below TAB, empty lines, no last newline."""
+@given(LINES, st.booleans(), st.booleans(), st.sampled_from(list(SORT)))
+@settings(max_examples=300, deadline=None)
+def test_order_in_memory_is_that_of_the_system(tmp_path_factory, lines, in_order, ended, order):
+    """Byte for byte: NUL, bytes below TAB, empty lines, no last newline; in order before or not."""
     folder = tmp_path_factory.mktemp("sort")
-    data = b"\n".join(lines) + b"\n" * (ended and bool(lines))
+    data = b"\n".join(sorted(lines) if in_order else lines) + b"\n" * (ended and bool(lines))
     (folder / "raw").write_bytes(data)
     _sort_in_memory([folder / "raw"], folder / "sorted", order)
     assert (folder / "sorted").read_bytes() == by_system(data, order)

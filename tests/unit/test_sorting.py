@@ -37,10 +37,10 @@ def test_bound_is_found_as_by_looking_at_every_line(pairs, bound, ended, order, 
     assert find_bound(BytesIO(text), bound, order, low) == slow_find(text, bound, order, low)
 
 
-COUNTED = st.lists(st.sampled_from([b"a", b"ab", b"a\tb", b"b!", b"", b"a\x08", b"a\0", b"\xff"]))
+COUNTED = st.lists(st.sampled_from([b"a", b"ab", b"a\tb", b"b!", b"", b"a1", b"a\x08", b"a\0", b"\xff"]))
 
 
-@given(COUNTED, st.sampled_from([b"\t1", b",1", b"\t", b"\0x"]), ORDERS, st.booleans())
+@given(COUNTED, st.sampled_from([b"\t1", b"\t\x08", b",1", b"\t", b"\0x"]), ORDERS, st.booleans())
 def test_lines_that_sort_as_a_whole_sort_so_by_key(tmp_path_factory, keys, value, order, ended):
     """Whatever stands in keys and values: where it is said to be the same, it is."""
     file = tmp_path_factory.getbasetemp() / "counted"
@@ -56,7 +56,9 @@ def test_lines_that_sort_as_a_whole_sort_so_by_key(tmp_path_factory, keys, value
     ("lines", "is_so"),
     [
         (b"b\t1\na\t1\nab\t1\n", True),
+        (b"b1\t1\n1\t1\n", True),
         (b"b;1\n", False),
+        (b"b\x08\t\x08\na\t\x08\n", False),
         (b"b\t1\na\t2\n", False),
         (b"b\t1\na\t11\n", False),
         (b"b\t1\na\n", False),
