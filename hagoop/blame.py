@@ -86,7 +86,7 @@ def _set_aside(request: Request, progress: Progress, failure: Failure) -> list[D
 
 def jobs_in_hand(leases: Iterable[Lease], slots: int) -> list[Lease]:
     """Those leases of one session that it worked on: announced, or the oldest."""
-    return sorted(leases, key=lambda each: (not each.job_end, each.leased))[:slots]
+    return sorted(leases, key=lambda each: (not each.has_begun, each.leased))[:slots]
 
 
 def death_of(lease: Lease, beside: int, record: Record, prior: Prior, now: float) -> Death:

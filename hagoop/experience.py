@@ -176,21 +176,30 @@ class StartUp:
         self.least = min(self.least, seconds)
 
     @property
-    def estimate(self) -> float:
-        """Seconds; no job can be shorter, and while all are alike a usual value must do."""
-        known = LEAST_SPREAD * self.jobs * min(self.jobs, SPREAD_JOBS)
-        return self._fitted(known, UNKNOWN_START_SECONDS)
+    def is_told(self) -> bool:
+        """Whether jobs differ enough for start-up to be told from work."""
+        return self._spread > LEAST_SPREAD * self.jobs * min(self.jobs, SPREAD_JOBS)
+
+    def estimate(self, usual: float = UNKNOWN_START_SECONDS) -> float:
+        """Seconds; no job can be shorter.
+
+        :param usual: what must do while all jobs are alike.
+        """
+        return self._fitted() if self.is_told else min(self.least, usual)
 
     @property
     def most(self) -> float:
         """Seconds that it may take: all of the shortest job, while all are alike; 0 before any."""
-        return self._fitted(DOUBTFUL_SPREAD * self.jobs**2, self.least) if self.jobs else 0.0
+        if not self.jobs:
+            return 0.0
+        return self._fitted() if self._spread > DOUBTFUL_SPREAD * self.jobs**2 else self.least
 
-    def _fitted(self, least_spread: float, unknown: float) -> float:
-        spread = self.inverse * self.weight - self.jobs**2
-        if spread <= least_spread:
-            return min(self.least, unknown)
-        fitted = (self.rate * self.weight - self.jobs * self.seconds) / spread
+    @property
+    def _spread(self) -> float:
+        return self.inverse * self.weight - self.jobs**2
+
+    def _fitted(self) -> float:
+        fitted = (self.rate * self.weight - self.jobs * self.seconds) / self._spread
         return min(self.least, max(fitted, LEAST_START_SECONDS))
 
 
@@ -221,11 +230,6 @@ class Pace:
         share = max(share, 0.9) if measured > 2 * self.speed else share
         self.speed = exp((1 - share) * log(self.speed) + share * log(measured))
 
-    @property
-    def start_seconds(self) -> float:
-        """The start-up to plan with."""
-        return self.start.estimate
-
 
 @frozen
 class Usual:
@@ -243,13 +247,19 @@ class Usual:
     start_seconds: float = UNKNOWN_START_SECONDS
 
 
-def usual_of(paces: Iterable[tuple[Pace, Record]]) -> Usual:
-    """What the paces of some workers have in common: medians, and the middle two thirds' spread."""
+def usual_of(
+    paces: Iterable[tuple[Pace, Record]], start_seconds: float = UNKNOWN_START_SECONDS
+) -> Usual:
+    """What the paces of some workers have in common: medians, and the middle two thirds' spread.
+
+    :param start_seconds: what it was before, for where no jobs tell.
+    """
     known = [(pace, record) for pace, record in paces if pace.speed]
     if not known:
         return Usual()
     speeds = sorted(log(pace.speed or 1.0) - record.relative for pace, record in known)
-    start = median(pace.start_seconds for pace, _ in known)
+    starts = [pace.start.estimate() for pace, _ in known if pace.start.is_told]
+    start = median(starts) if starts else start_seconds
     middle, last = median(speeds), len(speeds) - 1
     spread = (speeds[round(0.84 * last)] - speeds[round(0.16 * last)]) / 2
     low = middle - max(LEAST_SPEED_SPREAD, spread)

@@ -8,7 +8,7 @@ from attrs import define, field
 
 from hagoop import notice, policy
 from hagoop.errors import LedgerError
-from hagoop.experience import Pace, Prior, Record, Usual, fit_prior, usual_of
+from hagoop.experience import UNKNOWN_START_SECONDS, Pace, Prior, Record, Usual, fit_prior, usual_of
 from hagoop.jobs import Finished, Phase, Program, RequestId, SessionId, WorkerId
 from hagoop.leases import Lease, Session
 from hagoop.progress import Progress
@@ -176,6 +176,7 @@ class Fleet:
             now - session.since,
             session.way,
             is_guess=pace.speed is None and (known is None or not known.known),
+            start_seconds=self.start_seconds(session, request, phase),
         )
 
     def speed(self, session: Session, request: Request, phase: Phase) -> float:
@@ -227,10 +228,13 @@ class Fleet:
         return request.pace(session.worker, phase).speed is not None and not self.is_doubtful(session)
 
     def start_seconds(self, session: Session, request: Request, phase: Phase) -> float:
-        """What starting the program takes there: measured, else as usual."""
+        """What starting the program takes there: measured, else as usual, here or when it ran last."""
         pace = request.pace(session.worker, phase)
-        known = self._usual.get((request.id, phase))
-        return known.start_seconds if pace.speed is None and known else pace.start_seconds
+        return pace.start.estimate(self._usual_start(request, phase))
+
+    def _usual_start(self, request: Request, phase: Phase) -> float:
+        known = self._hoped(request, phase)
+        return known.start_seconds if known is not None else UNKNOWN_START_SECONDS
 
     def supply(self, request: Request, progress: Progress, now: float) -> policy.Supply:
         """What the policy needs to know of a phase and of all workers together."""
@@ -284,7 +288,8 @@ class Fleet:
         known = self._usual.get(key)
         self._learned[key] += 1
         if known is None or self._learned[key] >= COMMITS_EACH * known.known:
-            known = self._usual[key] = usual_of(self._paces(request, phase))
+            start = self._usual_start(request, phase)
+            known = self._usual[key] = usual_of(self._paces(request, phase), start)
             self._learned[key] = 0
             self._remember(request.program, phase, known)
         return known

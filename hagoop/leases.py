@@ -188,6 +188,11 @@ class Lease:
         return (done - before) / (last - since) if done > before and last > since else None
 
     @property
+    def has_begun(self) -> bool:
+        """Whether a job of it is in hand; else it waits at its holder, whether heard of or not."""
+        return self.job_end > self.begin
+
+    @property
     def untaken(self) -> int:
         """Weight that its programs have not taken yet."""
         whole = self.progress.scale.weight(self.begin, self.stretch.end)

@@ -112,7 +112,7 @@ class LivesLog:
         """What starting a program takes there, as far as it is known."""
         requests = islice(reversed(self.ledger.requests.values()), RECENT_REQUESTS)
         paces = [each.paces.get((phase, worker)) for each in requests for phase in Phase]
-        known = [each.start_seconds for each in paces if each is not None and each.speed is not None]
+        known = [each.start.estimate() for each in paces if each is not None and each.speed is not None]
         return round(median(known), 4) if known else None
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from attrs import frozen
 
-from hagoop.experience import Pace, Prior, Record
+from hagoop.experience import UNKNOWN_START_SECONDS, Pace, Prior, Record
 from hagoop.jobs import Phase
 
 LEASE_SECONDS = 60.0
@@ -86,6 +86,7 @@ class Asking:
     :ivar speed: weight a second that it is believed to do here.
     :ivar way: seconds of a round trip to it.
     :ivar is_guess: whether nothing at all is known of the program's speed, here or from earlier.
+    :ivar start_seconds: what starting the program takes there.
     """
 
     record: Record
@@ -94,6 +95,7 @@ class Asking:
     session_seconds: float
     way: float = 0.0
     is_guess: bool = False
+    start_seconds: float = UNKNOWN_START_SECONDS
 
     @property
     def overhead(self) -> float:
@@ -141,7 +143,7 @@ def least_commit_seconds(asking: Asking, supply: Supply) -> float:
 
 
 def _cost(asking: Asking) -> float:
-    return asking.overhead + asking.pace.start_seconds
+    return asking.overhead + asking.start_seconds
 
 
 def lease_seconds(asking: Asking, supply: Supply) -> float:
@@ -152,7 +154,7 @@ def lease_seconds(asking: Asking, supply: Supply) -> float:
     seconds = min(LEASE_SECONDS, supply.drain_seconds)
     if asking.pace.speed is None or asking.session_seconds < FIRST_LEASE_SECONDS:
         seconds = min(seconds, FIRST_LEASE_SECONDS)
-    least = max(4 * asking.overhead, asking.pace.start_seconds / 2)
+    least = max(4 * asking.overhead, asking.start_seconds / 2)
     return max(seconds, least, supply.workers / MESSAGES_PER_SECOND)
 
 
@@ -171,7 +173,7 @@ def whole_lease_seconds(asking: Asking, supply: Supply, prior: Prior, now: float
     for each second spent, ``(t - o) P(alive at t) / E(seconds spent)``; o is the start-up, and a second
     is spent until the lease is over or its holder is lost.  Bounds: a share of what is left, 20 s.
     """
-    start = asking.pace.start_seconds
+    start = asking.start_seconds
     most = min(WHOLE_LEASE_SECONDS, max(supply.drain_seconds / WHOLE_SHARES, 1.5 * start))
     if asking.pace.speed is None:
         most = min(most, FIRST_LEASE_SECONDS)
@@ -190,7 +192,7 @@ def _grid(least: float, most: float) -> list[float]:
 
 def whole_lease_weight(asking: Asking, supply: Supply, prior: Prior, now: float) -> int:
     """How much to lease of what cannot be cut; whoever cuts gives one job at least."""
-    seconds = whole_lease_seconds(asking, supply, prior, now) - asking.pace.start_seconds
+    seconds = whole_lease_seconds(asking, supply, prior, now) - asking.start_seconds
     return max(1, int(asking.speed * seconds))
 
 
@@ -220,11 +222,11 @@ def is_mute(silent_seconds: float, workers: int) -> bool:
 
 
 def deadline_seconds(
-    job_weight: float, speed: float, pace: Pace, misses: int, workers: int = 1
+    job_weight: float, speed: float, start_seconds: float, misses: int, workers: int = 1
 ) -> float:
     """How long a lease may go without a new line or a commit; doubles with each miss of its range."""
     expected = job_weight / speed
-    least = 4 * beat_seconds(workers) + 4 * pace.start_seconds + 10 * min(expected, 1 / speed)
+    least = 4 * beat_seconds(workers) + 4 * start_seconds + 10 * min(expected, 1 / speed)
     return max(MIN_DEADLINE_SECONDS, least, JOB_SLACK * expected) * 2.0 ** min(misses, 5)
 
 

@@ -45,13 +45,13 @@ class Tail:
             lease.moved = self.now  # Its time begins when its turn comes.
             return []
         phase = lease.progress.phase
-        pace = lease.request.pace(lease.session.worker, phase)
+        start = self.fleet.start_seconds(lease.session, lease.request, phase)
         speed = self.fleet.speed(lease.session, lease.request, phase)
         mute = self._is_mute(lease)
         # Work that was late with others may be hard; one that is mute shows nothing of the kind.
         misses = lease.own_misses if mute else lease.misses
         limit = policy.deadline_seconds(
-            lease.job_weight, speed, pace, misses, len(self.fleet.sessions)
+            lease.job_weight, speed, start, misses, len(self.fleet.sessions)
         )
         limit += policy.late_seconds(lease.session.way)
         if self.now - lease.moved <= limit:
@@ -98,13 +98,13 @@ class Tail:
 
     def _is_waiting(self, lease: Lease) -> bool:
         """Whether it was asked for ahead of need: its session has begun as much as it has slots."""
-        if lease.job_end or len(lease.session.leases) <= 1:
+        if lease.has_begun or len(lease.session.leases) <= 1:
             return False
         return len(self._begun(lease.session)) >= lease.session.slots
 
     def _begun(self, session: Session) -> list[Lease]:
         held = [self.leases[each] for each in session.leases]
-        return [each for each in held if each.job_end]
+        return [each for each in held if each.has_begun]
 
     # The tail
 
@@ -199,9 +199,18 @@ class Tail:
     def _seconds_left(self, lease: Lease) -> float:
         before = 0.0
         if self._is_waiting(lease):
-            before = min(self._own_seconds_left(each) for each in self._begun(lease.session))
+            before = min(self._busy_seconds(each) for each in self._begun(lease.session))
         left = before + self._own_seconds_left(lease)
         return max(left, policy.LOST_SECONDS) if self._is_likely_lost(lease) else left
+
+    def _busy_seconds(self, lease: Lease) -> float:
+        """How long one keeps others of its session waiting: what a program has printed is sorted and
+        sent in about its time."""
+        left = self._own_seconds_left(lease)
+        if lease.untaken:
+            return left
+        speed = self.fleet.speed(lease.session, lease.request, lease.progress.phase)
+        return max(left, lease.open_weight / speed - (self.now - lease.moved))
 
     def _own_seconds_left(self, lease: Lease) -> float:
         return self._predict(lease, lease.open_weight, lease.untaken)

@@ -114,10 +114,10 @@ def test_first_job_replaces_the_guess() -> None:
     """Nothing is averaged with what was never measured."""
     pace = Pace()
     assert pace.speed is None
-    assert pace.start_seconds == UNKNOWN_START_SECONDS
+    assert pace.start.estimate() == UNKNOWN_START_SECONDS
     pace.observe(100, 2.0, 0.1)
     assert pace.speed == 50.0
-    assert pace.start_seconds == UNKNOWN_START_SECONDS
+    assert pace.start.estimate() == UNKNOWN_START_SECONDS
     assert pace.overhead == 0.1
 
 
@@ -126,7 +126,7 @@ def test_start_up_is_told_from_work() -> None:
     start = StartUp()
     for weight in (1, 16):
         start.observe(weight, 0.007 + 0.05 * weight)
-    assert start.estimate == pytest.approx(0.007)
+    assert start.estimate() == start.estimate(4.0) == pytest.approx(0.007)
 
 
 def test_start_up_of_equal_jobs_is_unknown() -> None:
@@ -134,9 +134,10 @@ def test_start_up_of_equal_jobs_is_unknown() -> None:
     start = StartUp()
     for _ in range(3):
         start.observe(1, 10.0)
-    assert start.estimate == UNKNOWN_START_SECONDS
+    assert start.estimate() == UNKNOWN_START_SECONDS
+    assert start.estimate(4.0) == 4.0
     start.observe(1, 0.01)
-    assert start.estimate == 0.01
+    assert start.estimate() == start.estimate(4.0) == 0.01
 
 
 def test_start_up_stays_known_where_jobs_are_alike_for_long() -> None:
@@ -144,7 +145,7 @@ def test_start_up_stays_known_where_jobs_are_alike_for_long() -> None:
     start = StartUp()
     for weight in (1, 16, *[18, 20] * 50):
         start.observe(weight, 0.007 + 0.05 * weight)
-    assert start.estimate == pytest.approx(0.007)
+    assert start.estimate() == pytest.approx(0.007)
 
 
 def test_uneven_lines_do_not_hide_a_slow_start() -> None:
@@ -152,7 +153,7 @@ def test_uneven_lines_do_not_hide_a_slow_start() -> None:
     start = StartUp()
     for number, weight in enumerate([1, 5, 20, 3, 40, 10, 2, 30]):
         start.observe(weight, 0.5 + 0.05 * weight + 0.05 * (-1) ** number)
-    assert start.estimate == pytest.approx(0.5, abs=0.05)
+    assert start.estimate() == pytest.approx(0.5, abs=0.05)
 
 
 @given(st.lists(st.tuples(st.floats(1.0, 1e12), st.floats(LEAST_SECONDS, MOST_SECONDS)), max_size=20))
@@ -161,7 +162,7 @@ def test_start_up_stays_within_what_was_seen(jobs: list[tuple[float, float]]) ->
     start = StartUp()
     for weight, seconds in jobs:
         start.observe(weight, seconds)
-    assert 0 < start.estimate <= min([seconds for _, seconds in jobs], default=UNKNOWN_START_SECONDS)
+    assert 0 < start.estimate() <= min([seconds for _, seconds in jobs], default=UNKNOWN_START_SECONDS)
     assert 0 <= start.most <= min([seconds for _, seconds in jobs], default=0.0)
 
 

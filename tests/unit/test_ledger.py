@@ -556,14 +556,17 @@ def test_line_taken_puts_the_deadline_off_and_silence_does_not(books: Books) -> 
     assert decisions == [TakeBack(session, lease.id, 1)]
 
 
-def test_assignment_that_waits_its_turn_misses_nothing(books: Books) -> None:
-    """Asked for ahead of need: its time begins when the job before it is done."""
+@pytest.mark.parametrize("is_heard_of", [False, True])
+def test_assignment_that_waits_its_turn_misses_nothing(books: Books, is_heard_of: bool) -> None:
+    """Asked for ahead of need: its time begins when the job before it is done, beaten or not."""
     books.submit(lines=MUCH)
     session = books.join()
     first, second = books.ask(session), books.ask(session)
     books.beat(first, job_end=first.stretch.end)
     for taken in range(1, 50):
         books.beat(first, job_end=first.stretch.end, taken=taken)
+        if is_heard_of:
+            books.beat(second, job_end=second.begin)
         assert books.review_after(1.0) == []
     books.commit(first, seconds=50.0)
     assert books.review_after(0.25) == []
@@ -769,6 +772,28 @@ def test_idle_worker_takes_the_end_of_the_slowest(books: Books) -> None:
     assert isinstance(taken[0], TakeBack)
     assert 1 < taken[0].end < stretch.end
     assert books.review_after(0.25) == []
+
+
+@pytest.mark.parametrize(("taken", "moved"), [(200, 150), (150, 125)])
+def test_what_waits_behind_a_delivery_is_expected_to_wait(
+    books: Books, taken: int, moved: int
+) -> None:
+    """A second's work is all taken, and two seconds' lines wait behind it: half of three seconds moves.
+
+    Or half of it is taken, and when the other half is, there is a place for the next.
+    """
+    books.submit(lines=400)
+    session = books.join()
+    delivered = books.hold(session, 0, 200)
+    books.commit(delivered, end=100, seconds=1.0)
+    books.beat(delivered, job_end=200, taken=1, done=taken)
+    waiting = books.ask(session)
+    books.join("idle")
+    books.beat(waiting, job_end=waiting.begin)
+    [asked] = books.review_after(0.01)
+    assert isinstance(asked, TakeBack)
+    assert asked.assignment == waiting.id
+    assert 400 - asked.end == pytest.approx(moved, abs=2)
 
 
 def test_idle_worker_copies_what_it_would_end_sooner(books: Books) -> None:
