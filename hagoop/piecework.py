@@ -8,31 +8,26 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from attrs import define, evolve, field
+from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from hagoop.cutting import Cells, InHand, Job, Lines
+from hagoop.cutting import Cells, Job, Lines
 from hagoop.delivery import Delivery, Done, Dropped, ServerSide, own_error, shortened
 from hagoop.errors import HaGoopError, WorkerFull, WorkerLost, WorkerUnfit
 from hagoop.experience import JobSizer
 from hagoop.feeding import Feed
 from hagoop.in_place import SharedFile, find_shared
 from hagoop.incoming import Incoming, LineFile, NoBody, PieceList, SliceFiles, SliceList
+from hagoop.job_runs import NO_RUN, JobRuns
 from hagoop.jobs import Assignment, AssignmentId, Failure, Held, Phase, Piece, Seen
 from hagoop.keys import Order
-from hagoop.originals import original_task
 from hagoop.places import a_place, new_places
-from hagoop.process import Running
-from hagoop.shipping import to_argv
 from hagoop.sorting import find_bound
-from hagoop.standby import Standby
-from hagoop.verdicts import Ended
-from hagoop.workbench import Task, Workbench
+from hagoop.workbench import Workbench
 
 log = Logger()
-NO_RUN = Ended(0, 0.0, 0, (), "", "")
 
 
 @define(eq=False)
@@ -59,17 +54,11 @@ class Work:
     commit_seconds: float = field(init=False)
     last_begun: "Deferred[float]" = field(factory=Deferred)
     _delivery: Delivery = field(init=False)
-    _standby: Standby = field(init=False)
-    _taken: int = 0
-    _done: int = 0
-    _in_hand: InHand | None = None
+    _runs: JobRuns = field(init=False)
     _body: LineFile | SliceFiles | None = None
-    _shared: SharedFile | None = None
     _merged: Path | None = None
     _fetch_rate: float = 0.0
     _began: float = 0.0
-    _job_began: float = 0.0
-    _running: Running | None = None
     _error: HaGoopError | None = None
     _file_ends: tuple[int, ...] = ()
     _fetching: "Deferred[None] | None" = None
@@ -77,7 +66,7 @@ class Work:
     def __attrs_post_init__(self) -> None:
         self.front = self.job_start = self.job_end = self.assignment.start
         self.end, self.commit_seconds = self.assignment.end, self.assignment.commit_seconds
-        self._standby = Standby(self.bench, self.clock)
+        self._runs = JobRuns(self.assignment, self.bench, self.clock, self.sizer)
         self._delivery = Delivery(
             self.assignment,
             self.bench,
@@ -98,11 +87,9 @@ class Work:
     @property
     def seen(self) -> Seen:
         """Its line of the next Beat: bytes fetched and merged are a sign of life as bytes read are."""
-        taken = self._taken + (self._running.taken if self._running else 0)
-        taken += (self._body.size if self._body else 0) + self.bench.size_of(self._merged)
-        out = self._running.bytes_out if self._running else 0
-        done = self._done + (self._in_hand.done if self._in_hand else 0)
-        return Seen(self.id, self.job_end, taken, out, done)
+        runs = self._runs
+        fetched = (self._body.size if self._body else 0) + self.bench.size_of(self._merged)
+        return Seen(self.id, self.job_end, runs.taken + fetched, runs.bytes_out, runs.done)
 
     @property
     def held(self) -> Held:
@@ -133,8 +120,8 @@ class Work:
         """Stop at ``end``, or as soon after it as the job in hand allows, which is cut if it can be."""
         # No other job begins behind it meanwhile.
         self._stop_at(end)
-        if self._in_hand is not None and end < self.job_end:
-            await self._in_hand.cut(end)
+        if end < self.job_end:
+            await self._runs.cut(end)
             self._stop_at(end)
         self._say_if_last()
         return self.end
@@ -153,21 +140,20 @@ class Work:
         """What was not the last job may be it now."""
         begun = self.job_end > self.assignment.start
         if begun and self.job_end >= self.end and not self.last_begun.called:
-            self.last_begun.callback(self._in_hand.seconds_left if self._in_hand else 0.0)
+            self.last_begun.callback(self._runs.seconds_left)
 
     async def cancel(self, reason: str) -> None:
         """End its program and drop it."""
-        running = [each for each in (self._running, self._delivery.combining) if each is not None]
+        running = [each for each in (self._runs.running, self._delivery.combining) if each is not None]
         self._fail(Dropped(reason))
         for each in running:
             await each.stop(reason)
-        await self._standby.let_go()
+        await self._runs.let_go()
 
     def _fail(self, error: HaGoopError) -> None:
         if self._error is None:
             self._error = error
-        if self._running is not None:
-            self._running.stop(str(error))
+        self._runs.stop(error)
         self._delivery.stop(error)
         self._stop_fetching()
 
@@ -208,7 +194,7 @@ class Work:
             self._fail(own_error(error))
         finally:
             self._stop_fetching()
-            Deferred.fromCoroutine(self._standby.let_go())
+            self._runs.let_go()
             if not self.last_begun.called:
                 self.last_begun.callback(0.0)
 
@@ -266,7 +252,7 @@ class Work:
         pieces = [piece for piece, _ in shared]
         self._know_files(pieces)
         for (piece, file), following in zip(shared, (*pieces[1:], None), strict=True):
-            self._shared = file
+            self._runs.shared = file
             await self._map_piece(piece, file, piece.offset, following)
 
     async def _share(self) -> list[tuple[Piece, SharedFile]]:
@@ -317,7 +303,7 @@ class Work:
                     break
                 job = await self._next_job(piece, lines, at, range(offset, limit))
                 then = piece if job.end < min(piece.end, self.end) else following
-                self._standby.expect(self._plain_task(then) if then else None)
+                self._runs.expect(self._runs.plain_task(then) if then else None)
                 job, done = await self._run_job(job, piece)
             await self._delivery.add(done)
             at, offset = job.end, job.feed.end
@@ -354,91 +340,10 @@ class Work:
     async def _run_job(self, job: Job, piece: Piece | None) -> tuple[Job, Done]:
         """Run the program on it; the job as it became if it was cut, and what is to be delivered."""
         self._check()
-        self._job_began = self.clock.seconds()
-        output, ended, job = await self._run_in_hand(job, piece)
-        self._taken += job.feed.size
-        self._done += job.weight
-        seconds = self.clock.seconds() - self._job_began + job.weight * self._fetch_rate
+        run = await self._runs.run(job, piece, self.commit_seconds, self._was_cut)
+        job, seconds = run.job, run.seconds + run.job.weight * self._fetch_rate
         self.sizer.observe(job.weight, max(seconds, job.weight * self._delivery.rate))
-        printed = output if output.exists() and output.stat().st_size else None
-        if printed is None:
-            self.bench.discard(output)
-        return job, Done(job.start, job.end, job.weight, printed, ended, seconds, piece)
-
-    async def _run_in_hand(self, job: Job, piece: Piece | None) -> tuple[Path, Ended, Job]:
-        it = self.assignment
-        if it.program.binary is not None or it.program.command(it.phase) is None:
-            job = evolve(job, places=None)
-        job = job.paced(self.sizer.expected_seconds(job.weight))
-        hand = self._in_hand = InHand(job, self.clock, self.commit_seconds, self._was_cut)
-        try:
-            output, ended = await self._run_program(job.feed, piece)
-        finally:
-            self._in_hand = None
-            hand.over()
-        return output, ended, hand.job
-
-    async def _run_program(self, feed: Feed, piece: Piece | None) -> tuple[Path, Ended]:
-        task = await self._task(feed, piece)
-        try:
-            return await self._run_task(task) if task else await self._copy(feed)
-        except BaseException:
-            # What we stopped ourselves says so.
-            self._check()
-            raise
-        finally:
-            self._running = None
-            if task is not None and task.copy is not None:
-                self.bench.discard(task.copy)
-
-    async def _run_task(self, task: Task) -> tuple[Path, Ended]:
-        async with self._unchanged():
-            return await self._standby.run(task, self._started)
-
-    async def _copy(self, feed: Feed) -> tuple[Path, Ended]:
-        output = self.bench.new_path("output")
-        async with self._unchanged():
-            with self.bench.gone_if_it_fails(output):
-                await self.bench.copy(feed, output)
-        return output, NO_RUN
-
-    @asynccontextmanager
-    async def _unchanged(self) -> AsyncIterator[None]:
-        """Whatever is made of a file that has changed since, is neither kept nor a program's fault."""
-        try:
-            yield
-        finally:
-            if self._shared is not None:
-                await self._shared.check()
-
-    async def _task(self, feed: Feed, piece: Piece | None) -> Task | None:
-        """What a job runs; None: nothing, its lines stay as they are."""
-        it = self.assignment
-        if it.program.binary is not None and it.phase is not Phase.SORT:
-            return await self._original_task(it.program.binary, feed, piece)
-        task = self._plain_task(piece)
-        return None if task is None else evolve(task, feed=feed)
-
-    def _plain_task(self, piece: Piece | None) -> Task | None:
-        """One run without its feed; None: there is none that is fed."""
-        it = self.assignment
-        command = it.program.command(it.phase)
-        return None if command is None else Task(to_argv(command), it.phase, it, piece, None)
-
-    async def _original_task(self, binary: str, feed: Feed, piece: Piece | None) -> Task:
-        it = self.assignment
-        start = 0 if piece is None else piece.file_line + self.job_start - piece.start
-        numbers = range(start, start + self.job_end - self.job_start)
-        task = Task((binary,), it.phase, it, piece, feed=None)
-        return await original_task(self.bench, task, feed, numbers, self._shared)
-
-    def _started(self, running: Running) -> None:
-        # What the first one waits for, and others have ready, is no part of what jobs take.
-        self._running, self._job_began = running, self.clock.seconds()
-        if self._in_hand is not None:
-            self._in_hand.began(running)
-        if self._error is not None:
-            running.stop(str(self._error))
+        return job, Done(job.start, job.end, job.weight, run.output, run.ended, seconds, piece)
 
     # Merge and reduce
 
@@ -502,7 +407,7 @@ class Work:
         if not feed.size:
             return Done(at, end, 0, None, NO_RUN, 0.0, None)
         places = None if self.assignment.program.reduce_whole else Cells(first, offsets)
-        self._standby.expect(self._plain_task(None) if end < self.end else None)
+        self._runs.expect(self._runs.plain_task(None) if end < self.end else None)
         _, done = await self._run_job(Job(at, end, feed.size, feed, places), None)
         return done
 

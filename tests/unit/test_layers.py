@@ -37,12 +37,12 @@ LAYERS = {
         advancing ages answer_file answers appending arriving asking awake backup bad_file beating
         beside block_index bundles channels check checked client combining comparing containers
         counting cutting delivery disk docket door ending examining families feeding file_tables
-        forgetting found grants in_place incoming inputs intake journal lab launching leased_lines
-        line_counts links lives_log machines manifests memory_spool mending missing missing_file
-        number_inputs originals outside owner partials phases piecework piped places process
-        programs races reading recorder recovery reports resting roles rows run_indexes sampling
-        scheduler sentences server sessions shipping showing side_file signals snapshot sorting
-        sound source_files spool standby statuses step_inputs stored subjects submit_keys
+        forgetting found grants in_place incoming inputs intake job_runs journal lab launching
+        leased_lines line_counts links lives_log machines manifests memory_spool mending missing
+        missing_file number_inputs originals outside owner partials phases piecework piped places
+        process programs races reading recorder recovery reports resting roles rows run_indexes
+        sampling scheduler sentences server sessions shipping showing side_file signals snapshot
+        sorting sound source_files spool standby statuses step_inputs stored subjects submit_keys
         surroundings taken texts told transfer trying tuning unpacking unreached verdicts web
         workbench worker worker_service write_ahead
     """,
