@@ -28,6 +28,9 @@ COMMITS_EACH = 0.25
 Speeds grow a hundredfold within a tenth of a second when a phase begins: beside an old sum one worker's
 share would be all there is.
 """
+REMEMBERED_START = 0.95
+"""What is believed of a start each time that a program comes again: by one that is too long all jobs are
+made equally long, and then none tells that it is."""
 RELATIVE_SHARE = 0.1
 """How much one commit says about a worker's speed in general."""
 MOST_TROUBLE = 300
@@ -233,8 +236,11 @@ class Fleet:
         return pace.start.estimate(self._usual_start(request, phase))
 
     def _usual_start(self, request: Request, phase: Phase) -> float:
-        known = self._hoped(request, phase)
-        return known.start_seconds if known is not None else UNKNOWN_START_SECONDS
+        known = self._usual.get((request.id, phase))
+        if known is not None and known.known:
+            return known.start_seconds
+        earlier = self._remembered.get((request.program, phase))
+        return REMEMBERED_START * earlier.start_seconds if earlier is not None else UNKNOWN_START_SECONDS
 
     def supply(self, request: Request, progress: Progress, now: float) -> policy.Supply:
         """What the policy needs to know of a phase and of all workers together."""
