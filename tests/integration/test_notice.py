@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cluster import Cluster, Part, differ, oracle, running, until
 
+from hagoop.families import family
+
 LINES = b"".join(b"k%d\t%d\n" % (number % 7, number) for number in range(200))
 PAUSE = ["--grace", "1"]
 
@@ -50,6 +52,14 @@ def await_doing(cluster: Cluster, part: Part, words: str) -> None:
     until(lambda: words in doing(cluster, part), what=f"a worker {words}")
 
 
+def await_program(cluster: Cluster, part: Part) -> None:
+    """Wait until it maps: what it has not begun it would hand back at once, and be gone."""
+    await_doing(cluster, part, "map")
+    process = part.process
+    assert process is not None
+    until(lambda: len(family(process.pid, 2)) > 1, what="the start of a program")
+
+
 def begin(cluster: Cluster, name: str) -> "subprocess.Popen[bytes]":
     """A request whose programs wait for a gate; it is open when the file ``name`` is there."""
     gate = cluster.at / name
@@ -81,7 +91,7 @@ def test_workers_that_leave_lose_nothing(cluster: Cluster) -> None:
     closing = cluster.add_worker("--hours", "22-7", *PAUSE, TZ=zone("7:00", 5))
     stopped = cluster.add_worker("--grace", "600")
     for each in (told, stopped):
-        await_doing(cluster, each, "map")
+        await_program(cluster, each)
     assert told.process is not None
     told.process.send_signal(signal.SIGUSR2)
     stopped.term()
@@ -103,7 +113,7 @@ def test_worker_comes_again_by_itself(cluster: Cluster) -> None:
     resting = cluster.add_worker("--hours", "12-13,22-7", TZ=zone("16:00", 0))
     opening = cluster.add_worker("--hours", "22-7", "--grace", "60", TZ=zone("22:00", 4))
     await_doing(cluster, resting, "resting until 22:00")
-    await_doing(cluster, opening, "map")
+    await_program(cluster, opening)
     opening.term()
     await_doing(cluster, opening, "leaving")
     cluster.add_worker()
