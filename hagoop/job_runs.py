@@ -121,7 +121,8 @@ class JobRuns:
         :raises JobError: it failed; or what ``stop`` was told.
         """
         self._began = self.clock.seconds()
-        if self._is_original or self.plain_task(piece) is None:
+        it = self.assignment
+        if it.program.binary is not None or it.program.command(it.phase) is None:
             job = evolve(job, places=None)
         job = job.paced(self.sizer.expected_seconds(job.weight))
         hand = self._in_hand = InHand(job, self.clock, most_seconds, was_cut)
@@ -135,10 +136,6 @@ class JobRuns:
         self._done += job.weight
         seconds = self.clock.seconds() - self._began
         return JobRun(job, self._unless_empty(output), ended, seconds)
-
-    @property
-    def _is_original(self) -> bool:
-        return self.assignment.program.binary is not None
 
     def _unless_empty(self, output: Path) -> Path | None:
         if output.exists() and output.stat().st_size:
