@@ -31,6 +31,8 @@ WAITING = 2
 """How many jobs may be prepared or wait for it: more would only be lost together."""
 LEAST_COMBINED_BYTES = 1 << 18
 """Less than this is reduced as fast as a combiner starts."""
+MOST_TIMES = 4.0
+"""So many times what a job took at most says how long another takes: a start counts for little in it."""
 SEND_TRIES = 5
 SEND_PAUSE_SECONDS = 0.5
 LOG_CHARACTERS = 4096
@@ -87,7 +89,7 @@ class Parcel:
     file: Path | None
     packed: Packed
     counters: tuple[Counter, ...]
-    seconds: float
+    sorting_seconds: float
 
 
 @define(eq=False)
@@ -98,7 +100,6 @@ class Delivery:
     :ivar failed: told what went wrong, and with which job; nothing is delivered after it.
     :ivar acknowledged: told the end of each job that counts.
     :ivar combining: the combiner that runs.
-    :ivar rate: seconds that preparing takes for each unit of weight, by the last job.
     """
 
     assignment: Assignment
@@ -110,7 +111,7 @@ class Delivery:
     places: DeferredSemaphore = field(factory=new_places)
     id: AssignmentId = field(init=False)
     grant: str = field(init=False)
-    rate: float = 0.0
+    _prepared: tuple[int, float] = (1, 0.0)
     _error: HaGoopError | None = None
     combining: Running | None = None
     _room: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(WAITING))
@@ -126,6 +127,11 @@ class Delivery:
         await self._room.acquire()
         before, self._last = self._last, Deferred()
         self._delivered.append(Deferred.fromCoroutine(self._deliver(done, before, self._last)))
+
+    def expected_seconds(self, weight: int) -> float:
+        """How long preparing should take, by the last job; for a much larger one, at least."""
+        last, seconds = self._prepared
+        return seconds * min(weight / last, MOST_TIMES)
 
     async def settle(self) -> None:
         """Wait until all that was added is acknowledged, or has failed."""
@@ -200,8 +206,8 @@ class Delivery:
         began = self.clock.seconds()
         file, packed, counters = await self._pack(done)
         seconds = self.clock.seconds() - began
-        self.rate = seconds / max(1, done.weight)
-        return Parcel(done, file, packed, counters, max(seconds, done.seconds))
+        self._prepared = max(1, done.weight), seconds
+        return Parcel(done, file, packed, counters, seconds)
 
     async def _pack(self, done: Done) -> tuple[Path | None, Packed, tuple[Counter, ...]]:
         counters = done.ended.counters
@@ -293,8 +299,9 @@ class Delivery:
             upload=upload,
             digest=parcel.packed.digest,
             size=parcel.packed.size,
-            seconds=parcel.seconds,
+            seconds=max(done.seconds, parcel.sorting_seconds),
             overhead_seconds=overhead,
+            sorting_seconds=parcel.sorting_seconds,
             counters=parcel.counters,
             status=done.ended.status_text,
             log=shortened(done.ended.log),

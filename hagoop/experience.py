@@ -214,9 +214,18 @@ class Pace:
     speed: float | None = None
     overhead: float = 0.02
     start: StartUp = field(factory=StartUp)
+    _weight: float = 0.0
+    _sorting: float = 0.0
 
-    def observe(self, weight: float, seconds: float, overhead: float) -> None:
-        """A job of ``weight`` took ``seconds`` and ``overhead``; the first replaces."""
+    @property
+    def sorting_each(self) -> float:
+        """Seconds that sorting takes for each unit of weight, once the program has printed it."""
+        return self._sorting / self._weight if self._weight else 0.0
+
+    def observe(self, weight: float, seconds: float, overhead: float, sorting: float = 0.0) -> None:
+        """A job of ``weight`` took ``seconds``, ``overhead`` and ``sorting``; the first replaces."""
+        self._weight += weight
+        self._sorting += min(sorting, MOST_SECONDS)
         if seconds > 0:
             # Nothing is started for a cell without keys.
             self.start.observe(max(1.0, weight), min(max(seconds, LEAST_SECONDS), MOST_SECONDS))
@@ -239,12 +248,14 @@ class Usual:
     :ivar speed: of an average worker, each freed of what it is known for.
     :ivar low: of one whom nobody knows: one spread below.
     :ivar start_seconds: to start the program.
+    :ivar sorting_each: seconds to sort what it prints for each unit of weight.
     """
 
     known: int = 0
     speed: float = 0.0
     low: float = 0.0
     start_seconds: float = UNKNOWN_START_SECONDS
+    sorting_each: float = 0.0
 
 
 def usual_of(
@@ -263,7 +274,8 @@ def usual_of(
     middle, last = median(speeds), len(speeds) - 1
     spread = (speeds[round(0.84 * last)] - speeds[round(0.16 * last)]) / 2
     low = middle - max(LEAST_SPEED_SPREAD, spread)
-    return Usual(len(known), exp(middle), exp(low), start)
+    sorting = median(pace.sorting_each for pace, _ in known)
+    return Usual(len(known), exp(middle), exp(low), start, sorting)
 
 
 @define

@@ -169,8 +169,13 @@ class Fleet:
         """Sessions with a slot free that may be given work."""
         return [each for each in self.sessions.values() if each.is_free]
 
-    def asking(self, session: Session, request: Request, phase: Phase, now: float) -> policy.Asking:
-        """What the policy needs to know of one worker on one phase."""
+    def asking(
+        self, session: Session, request: Request, phase: Phase, now: float, held: int = 0
+    ) -> policy.Asking:
+        """What the policy needs to know of one worker on one phase.
+
+        :param held: weight of the phase that it holds already.
+        """
         pace, known = request.pace(session.worker, phase), self._hoped(request, phase)
         return policy.Asking(
             self.records[session.worker],
@@ -180,6 +185,8 @@ class Fleet:
             session.way,
             is_guess=pace.speed is None and (known is None or not known.known),
             start_seconds=self.start_seconds(session, request, phase),
+            slots=session.slots,
+            held=held,
         )
 
     def speed(self, session: Session, request: Request, phase: Phase) -> float:
@@ -220,8 +227,11 @@ class Fleet:
         return known.speed * exp(self.records[session.worker].relative)
 
     def see_ease(self, lease: Lease) -> None:
-        """Remember how easy a lease's lines are, if its Beats show how fast they are done."""
-        rate = lease.seen_rate
+        """Remember how easy a lease's lines are, if its Beats show how fast they are done.
+
+        Not by its first second, much of which may be starts.
+        """
+        rate = lease.seen_rate if lease.is_under_way else None
         if rate is not None:
             usual = self.usual_speed(lease.session, lease.request, lease.progress.phase)
             lease.stretch.ease = rate / usual
@@ -234,6 +244,11 @@ class Fleet:
         """What starting the program takes there: measured, else as usual, here or when it ran last."""
         pace = request.pace(session.worker, phase)
         return pace.start.estimate(self._usual_start(request, phase))
+
+    def sorting_each(self, session: Session, request: Request, phase: Phase) -> float:
+        """Seconds that it sorts for each unit of weight: before anything is known, as usual."""
+        pace, known = request.pace(session.worker, phase), self._usual.get((request.id, phase))
+        return known.sorting_each if pace.speed is None and known is not None else pace.sorting_each
 
     def _usual_start(self, request: Request, phase: Phase) -> float:
         known = self._usual.get((request.id, phase))
@@ -250,20 +265,24 @@ class Fleet:
             working = [each for each in self.sessions.values() if not each.stalled and not each.leaving]
             speed = sum(each.slots * self.hoped_speed(each, request, progress.phase) for each in working)
             until = now + SUPPLY_SECONDS, self._commits + max(1, int(COMMITS_EACH * len(working)))
-            known = self._supplies[phase] = *until, speed, progress.leased_weight
-        return policy.Supply(progress.left, known[2], len(self.sessions), known[3])
+            known = self._supplies[phase] = *until, speed, progress.weight_to_do
+        left = progress.left
+        return policy.Supply(left, known[2], len(self.sessions), known[3] - left)
 
     def next_lease(
-        self, session: Session, request: Request, progress: Progress, now: float
+        self, session: Session, request: Request, progress: Progress, now: float, held: int = 0
     ) -> tuple[float, int]:
-        """How long a worker's next lease should keep it busy, and its weight; 0: nothing fits."""
+        """How long a worker's next lease should keep it busy, and its weight; 0: nothing fits.
+
+        :param held: weight that it will still hold then.
+        """
+        asking = self.asking(session, request, progress.phase, now, held)
         speed = self.hoped_speed(session, request, progress.phase)
-        return notice.fitted(self._next_lease(session, request, progress, now), session, speed, now)
+        return notice.fitted(self._next_lease(asking, request, progress, now), session, speed, now)
 
     def _next_lease(
-        self, session: Session, request: Request, progress: Progress, now: float
+        self, asking: policy.Asking, request: Request, progress: Progress, now: float
     ) -> tuple[float, int]:
-        asking = self.asking(session, request, progress.phase, now)
         supply = self.supply(request, progress, now)
         if not progress.whole_jobs:
             return policy.lease_seconds(asking, supply), policy.lease_weight(asking, supply)
@@ -279,7 +298,7 @@ class Fleet:
         """A commit shows how fast its worker is, here and in general."""
         session, phase = lease.session, lease.progress.phase
         record, pace = self.records[session.worker], lease.request.pace(session.worker, phase)
-        pace.observe(weight, job.seconds, job.overhead_seconds)
+        pace.observe(weight, job.seconds, job.overhead_seconds, job.sorting_seconds)
         record.delivered(now)
         self.standing(session.worker).delivered()
         session.trouble = ""

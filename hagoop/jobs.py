@@ -326,8 +326,9 @@ class Finished:
 
     :param upload: the number under which its bytes arrived; empty when it printed nothing.
     :param digest: SHA-256 of the bytes, in hex.
-    :param seconds: wall time of the program alone.
-    :param overhead_seconds: what sorting and storing took besides.
+    :param seconds: wall time of the program alone, or of sorting where that takes longer.
+    :param overhead_seconds: what sending took besides.
+    :param sorting_seconds: what sorting and combining took, from the program's end on.
     """
 
     id: AssignmentId
@@ -341,6 +342,7 @@ class Finished:
     size: int = field(validator=ge(0))
     seconds: float = field(validator=ge(0.0))
     overhead_seconds: float = field(default=0.0, validator=ge(0.0))
+    sorting_seconds: float = field(default=0.0, validator=ge(0.0))
     counters: tuple[Counter, ...] = ()
     status: str = ""
     log: str = ""

@@ -127,7 +127,8 @@ class Lease:
 
     :ivar moved: when a line or a commit of it was last seen.
     :ivar misses: deadlines missed by this range, whoever held it; ``own_misses``: by this lease.
-    :ivar begin: where it began.
+    :ivar begin: where it began; ``job_begin``: where the job in hand did, as far as its Beats tell;
+        ``job_since``: when.
     :ivar marks: at its last Beats, what weight from there its programs had taken.
     :ivar due: when its deadline is next looked at.
     :ivar heirs: who is to have what of the end that it was asked to give back.
@@ -147,6 +148,8 @@ class Lease:
     commit_seconds: float
     taken: int = -1
     begin: int = field(init=False)
+    job_begin: int = field(init=False)
+    job_since: float = field(init=False)
     marks: deque[tuple[float, int]] = field(init=False)
     job_end: int = 0
     beat: float = 0.0
@@ -161,8 +164,15 @@ class Lease:
     stops: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.begin = self.stretch.front
+        self.begin = self.job_begin = self.stretch.front
+        self.job_since = self.leased
         self.marks = deque([(self.leased, 0)], MARKS)
+
+    def announced(self, job_end: int, now: float) -> None:
+        """A Beat has said where the job in hand ends: sooner than it was to if it was cut."""
+        if job_end > self.job_end > self.begin:
+            self.job_begin, self.job_since = self.job_end, now
+        self.job_end = max(0, min(job_end, self.stretch.end))
 
     def seen(self, now: float, done: int) -> None:
         """A Beat has said how much of it was taken."""
@@ -188,6 +198,11 @@ class Lease:
         return (done - before) / (last - since) if done > before and last > since else None
 
     @property
+    def is_under_way(self) -> bool:
+        """Whether its Beats tell of more than its first second."""
+        return self.marks[-1][0] - self.leased >= RATE_SECONDS
+
+    @property
     def has_begun(self) -> bool:
         """Whether a job of it is in hand; else it waits at its holder, whether heard of or not."""
         return self.job_end > self.begin
@@ -197,6 +212,16 @@ class Lease:
         """Weight that its programs have not taken yet."""
         whole = self.progress.scale.weight(self.begin, self.stretch.end)
         return max(0, whole - self.marks[-1][1])
+
+    @property
+    def is_in_last_job(self) -> bool:
+        """Whether no other job of it follows the one in hand."""
+        return self.has_begun and self.job_end >= self.stretch.end
+
+    @property
+    def is_printed(self) -> bool:
+        """Whether its programs have ended, as far as is heard: it is being sorted and sent."""
+        return self.is_in_last_job and not self.untaken
 
     def silent_seconds(self, now: float) -> float:
         """How long nothing has been heard of its holder, though its way is not so long."""
@@ -277,6 +302,11 @@ class Lease:
     def job_weight(self) -> int:
         """Weight of the job in hand, or of a first small one."""
         return self.progress.scale.weight(self.stretch.front, self.job_stop)
+
+    @property
+    def printed_weight(self) -> int:
+        """Weight of the jobs before the one in hand that are not committed."""
+        return self.progress.scale.weight(self.stretch.front, max(self.job_begin, self.stretch.front))
 
     @property
     def job_stop(self) -> int:

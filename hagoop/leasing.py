@@ -77,9 +77,13 @@ class Leasing:
 
     @property
     def idle(self) -> list[Session]:
-        """Those that wait, hold nothing, and were not promised anything that is still free."""
+        """Those that wait, run nothing in a slot, and were promised nothing that is still free."""
         waiting = (self.fleet.sessions[each] for each in self.waiting)
-        return [each for each in waiting if each.is_free and not self._has_promise(each.id)]
+        return [each for each in waiting if self._has_a_slot(each) and not self._has_promise(each.id)]
+
+    def _has_a_slot(self, session: Session) -> bool:
+        running = sum(not self.leases[each].is_printed for each in session.leases)
+        return running < session.slots and not session.stalled and not session.leaving
 
     def _has_promise(self, session: SessionId) -> bool:
         promise = self._promised.get(session)
@@ -181,7 +185,8 @@ class Leasing:
     ) -> Lease | None:
         if not progress.untouched:
             return None
-        _, weight = self.fleet.next_lease(session, request, progress, now)
+        held = self._held(session, progress)
+        _, weight = self.fleet.next_lease(session, request, progress, now, held)
         if not weight:
             return None
         if self.fleet.standing(session.worker).is_on_trial:
@@ -191,6 +196,11 @@ class Leasing:
         if wanted is None:
             return None
         return self.lease(session, request, progress, lambda id_: progress.lease(wanted, id_), now)
+
+    def _held(self, session: Session, progress: Progress) -> int:
+        """Weight of a phase that a session holds."""
+        leases = (self.leases[each] for each in session.leases)
+        return sum(each.open_weight for each in leases if each.progress is progress)
 
     def _cut(
         self, session: Session, request: Request, progress: Progress, weight: int, now: float

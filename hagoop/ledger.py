@@ -317,7 +317,7 @@ class Ledger:
         if lease is None:
             return
         lease.beat = now
-        lease.job_end = max(0, min(seen.job_end, lease.stretch.end))
+        lease.announced(seen.job_end, now)
         lease.seen(now, max(0, seen.done))
         if seen.taken > lease.taken:
             lease.taken, lease.moved = seen.taken, now

@@ -342,7 +342,7 @@ class Work:
         self._check()
         run = await self._runs.run(job, piece, self.commit_seconds, self._was_cut)
         job, seconds = run.job, run.seconds + run.job.weight * self._fetch_rate
-        self.sizer.observe(job.weight, max(seconds, job.weight * self._delivery.rate))
+        self.sizer.observe(job.weight, max(seconds, self._delivery.expected_seconds(job.weight)))
         return job, Done(job.start, job.end, job.weight, run.output, run.ended, seconds, piece)
 
     # Merge and reduce

@@ -16,6 +16,8 @@ LEASE_SECONDS = 60.0
 """Upper bound of a lease (L_max)."""
 FIRST_LEASE_SECONDS = 2.0
 """Upper bound for a newcomer, and for a session younger than this (L_0)."""
+GUESSED_LEASE_SECONDS = 20.0
+"""The same for whom and what nobody knows: most programs are faster than is guessed, by far."""
 WHOLE_SHARES = 6
 """The same where jobs cannot be cut."""
 WHOLE_LEASE_SECONDS = 20.0
@@ -87,6 +89,8 @@ class Asking:
     :ivar way: seconds of a round trip to it.
     :ivar is_guess: whether nothing at all is known of the program's speed, here or from earlier.
     :ivar start_seconds: what starting the program takes there.
+    :ivar slots: how many jobs it does at a time, each at that speed.
+    :ivar held: weight of the phase that it holds already.
     """
 
     record: Record
@@ -96,6 +100,8 @@ class Asking:
     way: float = 0.0
     is_guess: bool = False
     start_seconds: float = UNKNOWN_START_SECONDS
+    slots: int = 1
+    held: float = 0.0
 
     @property
     def overhead(self) -> float:
@@ -147,15 +153,23 @@ def _cost(asking: Asking) -> float:
 
 
 def lease_seconds(asking: Asking, supply: Supply) -> float:
-    """How long a lease should keep this worker busy: its whole share of what is left.
+    """How long a lease should keep this worker busy: until all will be done.
 
     Smaller ones would cost more in starts than they could gain: at the end work is taken back anyway.
     """
-    seconds = min(LEASE_SECONDS, supply.drain_seconds)
-    if asking.pace.speed is None or asking.session_seconds < FIRST_LEASE_SECONDS:
+    seconds = min(LEASE_SECONDS, share_seconds(asking, supply))
+    if asking.is_guess:
+        seconds = min(seconds, GUESSED_LEASE_SECONDS)
+    elif asking.pace.speed is None or asking.session_seconds < FIRST_LEASE_SECONDS:
         seconds = min(seconds, FIRST_LEASE_SECONDS)
     least = max(4 * asking.overhead, asking.start_seconds / 2)
     return max(seconds, least, supply.workers / MESSAGES_PER_SECOND)
+
+
+def share_seconds(asking: Asking, supply: Supply) -> float:
+    """How long one more lease may keep a slot busy that all workers end together."""
+    each = supply.seconds_left
+    return min(each, each * asking.slots - asking.held / asking.speed)
 
 
 def lease_weight(asking: Asking, supply: Supply) -> int:
@@ -265,6 +279,7 @@ class Sight:
     :ivar speed: weight a second that is usual for its holder; ``rate``: that it does at present.
     :ivar silent_seconds: since a word was due; ``still_seconds``: since it came any further.
     :ivar way: seconds of a round trip to its holder.
+    :ivar sorting_seconds: from the end of its last program until what that printed is sorted.
     """
 
     uncommitted: float
@@ -274,6 +289,7 @@ class Sight:
     silent_seconds: float
     still_seconds: float
     way: float = 0.0
+    sorting_seconds: float = 0.0
 
 
 def predict_seconds_left(seen: Sight, workers: int) -> float:
@@ -281,17 +297,23 @@ def predict_seconds_left(seen: Sight, workers: int) -> float:
 
     Of one that answers from what it has taken; of one that has been silent from what is *committed*:
     progress seen is not progress safe; and it is expected to be as slow as it was silent.  All taken
-    and nothing committed: as long again as it has lasted.
+    and not committed when it should be sorted: as long again as it has lasted.
     """
     beat, coming = beat_seconds(workers), DELIVER_WAYS * seen.way
     if is_silent(seen.silent_seconds, workers):
         slowed = seen.speed * beat / (seen.silent_seconds + beat)
         return coming + seen.silent_seconds + seen.uncommitted / slowed
     left = seen.untaken / seen.rate - min(seen.still_seconds, beat)
-    if left <= 0:
-        overdue = seen.still_seconds - late_seconds(seen.way) - 2 * beat
-        left = max(overdue, MIN_GAIN_SECONDS)
-    return coming + left
+    if left > 0:
+        return coming + left + seen.sorting_seconds
+    unsorted = seen.sorting_seconds - seen.still_seconds
+    overdue = -unsorted - late_seconds(seen.way) - 2 * beat
+    return coming + max(unsorted, overdue, MIN_GAIN_SECONDS)
+
+
+def speed_with_sorting(speed: float, sorting_each: float) -> float:
+    """Weight a second of one whose last work is done only when it is sorted, too."""
+    return speed / (1 + speed * sorting_each)
 
 
 def least_gain(idle_start: float) -> float:

@@ -133,11 +133,6 @@ class Progress:
         return sum(self.scale.weight(each.start, each.end) for each in ranges)
 
     @property
-    def leased_weight(self) -> int:
-        """Weight that is leased and not committed."""
-        return sum(self.scale.weight(each.front, each.end) for each in self.stretches)
-
-    @property
     def weight(self) -> int:
         """Weight of the whole phase, as far as can be told."""
         return self.scale.weight(0, self.total) + self.estimate - self.total
@@ -147,9 +142,14 @@ class Progress:
         """Weight that is done."""
         return self._weight_of(self.committed)
 
+    @property
+    def weight_to_do(self) -> int:
+        """Weight that is not committed, leased or not."""
+        return self.weight - self.weight_committed
+
     def seconds_left(self, now: float) -> tuple[float, float] | None:
         """The middle guess for the rest of the phase, and the most in nine cases of ten."""
-        return self.forecast.seconds_left(self.weight - self.weight_committed, now)
+        return self.forecast.seconds_left(self.weight_to_do, now)
 
     def cut(self, weight: int, allows: Callable[[Suspicion], bool]) -> Range | None:
         """An untouched range of about ``weight``, lowest first, its head one that is allowed.

@@ -20,6 +20,8 @@ class Helper:
 
     :param speed: weight a second; ``start_seconds``: until it has begun.
     :param proven: whether it has committed anything of the kind.
+    :param sorting_each: seconds that it sorts for each unit of weight.
+    :param may_copy: whether it could begin at once; one that still sorts could not.
     """
 
     session: SessionId
@@ -27,6 +29,8 @@ class Helper:
     speed: float
     start_seconds: float
     proven: bool = True
+    sorting_each: float = 0.0
+    may_copy: bool = True
 
 
 @frozen
@@ -41,6 +45,8 @@ class Running:
     :param holders: how many there are that have not stalled.
     :param barred: who is not to have a copy.
     :param ease: how fast its lines are done, beside usual ones.
+    :param sorting_each: seconds that its holder sorts for each unit of weight, if its last job is in
+        hand: else jobs are sorted while others run.
     """
 
     id: AssignmentId
@@ -52,6 +58,12 @@ class Running:
     holders: int = 1
     barred: frozenset[WorkerId] = frozenset()
     ease: float = 1.0
+    sorting_each: float = 0.0
+
+    def sorted_speed_of(self, helper: Helper, ease: float = 1.0) -> float:
+        """Weight a second that a helper should do of it, and sort where nothing runs meanwhile."""
+        sorting = helper.sorting_each if self.sorting_each else 0.0
+        return policy.speed_with_sorting(helper.speed * ease, sorting)
 
 
 @define
@@ -87,7 +99,8 @@ class Plan:
 
     def __attrs_post_init__(self) -> None:
         it = self.running
-        self.parts = [Part(None, it.uncommitted, it.beyond, it.speed, it.seconds_left)]
+        speed = policy.speed_with_sorting(it.speed, it.sorting_each)
+        self.parts = [Part(None, it.uncommitted, it.beyond, speed, it.seconds_left)]
 
     @property
     def shares(self) -> list[tuple[Helper, float]]:
@@ -112,7 +125,7 @@ def plan_tail(running: Iterable[Running], idle: Sequence[Helper]) -> list[Plan]:
         if -left <= helper.start_seconds + policy.least_gain(helper.start_seconds):
             break
         # Lines that are hard for one are so for others: else one would get what hundreds could share.
-        speed = helper.speed * plan.running.ease
+        speed = plan.running.sorted_speed_of(helper, plan.running.ease)
         taken = policy.weight_to_take_back(part, speed, helper.start_seconds)
         if taken and plan.copier is None:
             helpers.pop()
@@ -132,10 +145,9 @@ def _copy(plan: Plan, helpers: list[Helper]) -> None:
     if not it.may_be_copied:
         return
     for helper in reversed(helpers):
-        if helper.worker not in it.barred:
-            if policy.is_worth_copying(
-                it.uncommitted, it.seconds_left / max(1, it.holders), helper.speed, helper.start_seconds
-            ):
+        if helper.may_copy and helper.worker not in it.barred:
+            left, speed = it.seconds_left / max(1, it.holders), it.sorted_speed_of(helper)
+            if policy.is_worth_copying(it.uncommitted, left, speed, helper.start_seconds):
                 plan.copier = helper
                 helpers.remove(helper)
             return

@@ -23,7 +23,7 @@ from hagoop.splitting import Helper, Plan, Running, plan_tail
 class Tail:
     """The review of all leases at one moment.
 
-    :param idle: sessions that wait for work and hold none.
+    :param idle: sessions that wait for work and have nothing to run.
     """
 
     fleet: Fleet
@@ -133,9 +133,17 @@ class Tail:
     def _helper(self, session: Session, request: Request, progress: Progress) -> Helper:
         speed = self.fleet.usual_speed(session, request, progress.phase)
         start = self.fleet.start_seconds(session, request, progress.phase)
-        start = policy.help_seconds(start, session.way)
+        start = self._free_in(session) + policy.help_seconds(start, session.way)
+        sorting = self.fleet.sorting_each(session, request, progress.phase)
         proven = self.fleet.is_proven(session, request, progress.phase)
-        return Helper(session.id, session.worker, speed, start, proven)
+        return Helper(session.id, session.worker, speed, start, proven, sorting, session.is_free)
+
+    def _free_in(self, session: Session) -> float:
+        """Seconds until a slot is free: one that sorts has a processor's time for nothing else."""
+        if session.is_free:
+            return 0.0
+        held = (self.leases[each] for each in session.leases)
+        return min(self._own_seconds_left(each) for each in held if each.is_printed)
 
     def _carry_out(self, plan: Plan) -> list[Decision]:
         lease = self.leases[plan.running.id]
@@ -173,6 +181,7 @@ class Tail:
             sum(not each.session.stalled for each in holders),
             self._barred(stretch, progress),
             self._ease(stretch, holders),
+            self._sorting_each(lease) if lease.is_in_last_job else 0.0,
         )
 
     def _ease(self, stretch: Stretch, holders: Iterable[Lease]) -> float:
@@ -199,18 +208,23 @@ class Tail:
     def _seconds_left(self, lease: Lease) -> float:
         before = 0.0
         if self._is_waiting(lease):
-            before = min(self._busy_seconds(each) for each in self._begun(lease.session))
+            before = min(self._own_seconds_left(each) for each in self._begun(lease.session))
         left = before + self._own_seconds_left(lease)
         return max(left, policy.LOST_SECONDS) if self._is_likely_lost(lease) else left
 
-    def _busy_seconds(self, lease: Lease) -> float:
-        """How long one keeps others of its session waiting: what a program has printed is sorted and
-        sent in about its time."""
-        left = self._own_seconds_left(lease)
-        if lease.untaken:
-            return left
-        speed = self.fleet.speed(lease.session, lease.request, lease.progress.phase)
-        return max(left, lease.open_weight / speed - (self.now - lease.moved))
+    def _sorting_seconds(self, lease: Lease, ends: float) -> float:
+        """How long sorting lasts from the end of its last program on: jobs are sorted one by one.
+
+        What others have to sort at their end is about as much, unless its last job is in hand.
+        """
+        if not lease.is_in_last_job:
+            return 0.0
+        each, before = self._sorting_each(lease), lease.printed_weight
+        own = each * (lease.open_weight - before)
+        return own + max(0.0, each * before - (ends - lease.job_since))
+
+    def _sorting_each(self, lease: Lease) -> float:
+        return self.fleet.sorting_each(lease.session, lease.request, lease.progress.phase)
 
     def _own_seconds_left(self, lease: Lease) -> float:
         return self._predict(lease, lease.open_weight, lease.untaken)
@@ -221,13 +235,16 @@ class Tail:
 
     def _predict(self, lease: Lease, uncommitted: int, untaken: int) -> float:
         speed = self.fleet.speed(lease.session, lease.request, lease.progress.phase)
+        rate = self._rate(lease, speed)
+        ends = self.now + untaken / rate if untaken else lease.moved
         seen = policy.Sight(
             uncommitted,
             untaken,
             speed,
-            self._rate(lease, speed),
+            rate,
             lease.silent_seconds(self.now),
             self.now - lease.moved,
             lease.session.way,
+            self._sorting_seconds(lease, ends),
         )
         return policy.predict_seconds_left(seen, len(self.fleet.sessions))

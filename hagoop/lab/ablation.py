@@ -114,7 +114,7 @@ PARTS: Mapping[str, Sequence[Replaced]] = {
     "ask-ahead": (Replaced(Machine, "_ask_in_time", _nothing),),
     "beats": (Replaced(policy, "BEAT_SECONDS", 1.0),),
     "beats-5s": (Replaced(policy, "BEAT_SECONDS", 5.0),),
-    "shrinking": (Replaced(policy.Supply, "drain_seconds", inf),),
+    "shrinking": (Replaced(policy, "share_seconds", lambda *args: inf),),
     "first-lease": (Replaced(policy, "FIRST_LEASE_SECONDS", inf),),
     "own-speed": (Replaced(Fleet, "_speed", _speed_of_all),),
     "identities": (Replaced(Product, "joined", _joined_as_new),),

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from itertools import accumulate, count
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from hagoop.jobs import (
     AssignmentId,
@@ -134,9 +134,12 @@ class Books:
     def refused(self, session: SessionId) -> bool:
         return self.ledger.lease_next(session, self.now) is None
 
-    def commit(self, lease: Lease, end: int | None = None, seconds: float = 1.0) -> list[Decision]:
+    def commit(
+        self, lease: Lease, end: int | None = None, seconds: float = 1.0, sorting: float = 0.0
+    ) -> list[Decision]:
         """The next job of a lease is accepted and on disk."""
         job = finished(lease, lease.stretch.front, end or lease.stretch.end, seconds)
+        job = evolve(job, sorting_seconds=sorting)
         progress, decisions = self.ledger.job_committed(lease.session.id, job, self.now)
         assert progress is lease.progress
         return [*decisions, *self.ledger.output_stored(job.request, progress, output(job))]

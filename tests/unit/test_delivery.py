@@ -239,6 +239,23 @@ def test_job_is_sent_then_committed_then_acknowledged(place):
     assert place.bench.left == []
 
 
+def test_time_to_sort_is_told(tmp_path, monkeypatch):
+    """A sort that takes four seconds: longer than the program, which took two and a half."""
+    place = sorting(tmp_path)
+    known = Bench.sort
+
+    async def slow(*args):
+        place.clock.advance(4.0)
+        return await known(*args)
+
+    monkeypatch.setattr(Bench, "sort", slow)
+    place.add(0)
+    job, _ = place.server.commits[0]
+    assert (job.seconds, job.sorting_seconds) == (4.0, 4.0)
+    times = [place.delivery.expected_seconds(weight) for weight in (1, 3, 4, 1000)]
+    assert times == [4.0, 12.0, 16.0, 16.0]
+
+
 def test_job_that_printed_nothing_sends_nothing(place):
     """It is committed all the same."""
     place.add(0, b"")

@@ -31,6 +31,17 @@ def test_speed_of_now_is_that_of_a_second(books: Books) -> None:
     assert lease.seen_rate == pytest.approx(20.0)
 
 
+def test_first_second_shows_no_ease(books: Books) -> None:
+    """Programs start in it, again and again: a tenth of the speed means nothing yet."""
+    books.submit(lines=MUCH)
+    lease = books.hold(books.join(), 0, MUCH)
+    for beats in range(1, 5):
+        books.now += 0.25
+        books.beat(lease, MUCH, done=beats)
+        books.ledger.fleet.see_ease(lease)
+        assert (lease.stretch.ease is None) == (beats < 4)
+
+
 def test_lease_that_stands_shows_nothing(books: Books) -> None:
     """It may be starting its program."""
     books.submit(lines=MUCH)

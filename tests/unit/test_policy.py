@@ -58,6 +58,21 @@ def test_leases_shrink_towards_the_end() -> None:
     assert policy.lease_weight(asking(25.0), supply) == 1000
 
 
+def test_share_is_of_all_that_is_not_committed() -> None:
+    """Who asks late gets as much as who asked first: all are to end together."""
+    supply = Supply(left=3000.0, speed=100.0, workers=2, leased=1000.0)
+    assert policy.lease_weight(asking(25.0), supply) == 1000
+
+
+def test_what_is_held_counts_for_the_share() -> None:
+    """No slot is busy beyond the others' end, and other slots do what is held for them."""
+    supply = Supply(left=3000.0, speed=100.0, workers=2, leased=1000.0)
+    assert policy.share_seconds(asking(25.0), supply) == 40.0
+    assert policy.share_seconds(evolve(asking(25.0), held=400.0), supply) == 24.0
+    assert policy.share_seconds(evolve(asking(25.0), held=1000.0, slots=2), supply) == 40.0
+    assert policy.share_seconds(evolve(asking(25.0), held=1600.0, slots=2), supply) == 16.0
+
+
 def test_lease_is_worth_its_overhead() -> None:
     """Even at the very end a lease is not smaller than what it costs."""
     supply = Supply(left=1.0, speed=1e6, workers=1)

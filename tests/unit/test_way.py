@@ -28,10 +28,10 @@ def books() -> Iterator[Books]:
     made.ledger.check()
 
 
-def far(books: Books, worker: str = "w1") -> SessionId:
+def far(books: Books, worker: str = "w1", way: float = LONG) -> SessionId:
     """One who joins from afar."""
     session = books.join(worker)
-    books.ledger.fleet.sessions[session].way = LONG
+    books.ledger.fleet.sessions[session].way = way
     return session
 
 
@@ -141,8 +141,8 @@ def test_idle_beats_are_awaited_for_so_much_longer(books: Books) -> None:
 def test_first_lease_and_job_pay_for_the_way(books: Books) -> None:
     """Four times what a delivery costs at least, as after it was measured."""
     books.submit(lines=10**6)
-    near, away = books.ask(books.join("near")), books.ask(far(books, "far"))
-    assert away.open_weight == 4 * LONG * policy.GUESSED_SPEED[away.progress.phase]
+    near, away = books.ask(books.join("near")), books.ask(far(books, "far", 1.5 * LONG))
+    assert away.open_weight == 6 * LONG * policy.GUESSED_SPEED[away.progress.phase]
     assert near.open_weight < away.open_weight
     assert away.commit_seconds >= 4 * LONG > near.commit_seconds
 

@@ -1,0 +1,1 @@
+The first request of a program learns faster: its first leases are ten times as large.
