@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from cluster import Cluster, Part, oracle, running, until
-from damage import LOG, NAME, flipped
+from damage import LOG, NAME, TOLD, flipped
 
 pytestmark = pytest.mark.slow
 
+LOOKS = 5
 LINES = b"".join(b"k%d\tv%d\n" % (number % 7, number) for number in range(300))
 
 
@@ -21,6 +22,8 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         (cluster.at / "input").write_bytes(LINES)
         ran = cluster.request("run", "input", "--mapper", "cat", "--reducer", "cut -f1 | uniq -c")
         assert ran.returncode == 0, ran.stderr
+        moments: list[int] = []
+        until(lambda: is_quiet(state_of(cluster), moments), what="an end of its commits")
         cluster.server.kill()
         shutil.copytree(state_of(cluster), cluster.folder / "killed")
         cluster.start_server()
@@ -34,6 +37,15 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 def state_of(cluster: Cluster) -> Path:
     return cluster.server.folder / "state"
+
+
+def is_quiet(state: Path, moments: list[int]) -> bool:
+    """Whether all commits are told of, and no other came since a few looks: one that is not told of when
+    its server is killed may be lost, and nobody misses it."""
+    moments.append((state / LOG).stat().st_mtime_ns)
+    last = moments[-LOOKS:]
+    told = (state / TOLD).stat().st_mtime_ns
+    return last == [last[0]] * LOOKS and last[0] <= told
 
 
 def restore(cluster: Cluster, kept: str) -> None:
