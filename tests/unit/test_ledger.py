@@ -92,6 +92,17 @@ def test_fast_worker_gets_more_in_the_same_time(books: Books) -> None:
     assert sizes[0] == pytest.approx(sizes[1], rel=0.1)
 
 
+def test_who_asks_ahead_gets_its_share_less_what_it_holds(books: Books) -> None:
+    """Two of a speed and four thousand lines: of two thousand it has fifteen hundred."""
+    books.submit(lines=4200)
+    one, two = books.join("w1"), books.join("w2")
+    for session, start in ((one, 0), (two, 100)):
+        books.commit(books.hold(session, start, start + 100), seconds=1.0)
+    books.now += 5
+    books.hold(one, 200, 1700)
+    assert books.ask(one).open_weight == pytest.approx(500, abs=5)
+
+
 def test_last_lines_are_shared_out_by_speed(books: Books) -> None:
     """Each worker gets its share of the rest at once; one that is alone gets all."""
     books.submit(lines=40)

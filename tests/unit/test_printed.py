@@ -1,11 +1,13 @@
 """What programs have printed is not done: it is sorted first, and the tail knows how long that takes."""
 
 import pytest
+from attrs import evolve
 from books import Books
 
 from hagoop import policy
-from hagoop.jobs import Phase, SessionId
+from hagoop.jobs import AssignmentId, Phase, SessionId, WorkerId
 from hagoop.leases import Lease, TakeBack
+from hagoop.splitting import Helper, Running, plan_tail
 
 EACH = 0.01
 """Seconds that a line takes here, and once more when what came of it is sorted."""
@@ -98,27 +100,68 @@ def test_who_only_sorts_begins_later(books: Books) -> None:
     assert 0 < shares[1] - shares[0] < 200
 
 
-def test_who_only_sorts_makes_no_copy(books: Books) -> None:
+def copier(helper: Helper, left: float = 100.0, sorting_each: float = 0.0) -> Helper | None:
+    """Who is to copy a hundred lines of which nothing can be taken."""
+    held = Running(AssignmentId("1-1"), 100.0, 0.0, 100.0, left, sorting_each=sorting_each)
+    return next((each.copier for each in plan_tail([held], [helper])), None)
+
+
+def test_who_only_sorts_makes_no_copy() -> None:
     """A copy is for one who begins it at once."""
-    books.submit(lines=201)
-    lease = held(books)
-    books.beat(lease, job_end=200, taken=2, done=200)
-    silent = books.hold(books.join("silent"), 200, 201)
-    books.mute.add(silent.session.id)
-    books.ledger.waiting[lease.session.id] = 1
-    books.now += 20.0
-    books.ledger.help(books.now)
-    assert not books.wants_copy(silent)
+    helper = Helper(SessionId(1), WorkerId("w1"), 100.0, 0.0)
+    assert copier(helper) == helper
+    assert copier(evolve(helper, may_copy=False)) is None
+
+
+def test_who_only_sorts_is_known_for_it() -> None:
+    """The line of one that is silent is copied by who is free, and not by who still sorts."""
+    copied = []
+    for is_sorting in (False, True):
+        made = Books()
+        made.submit(lines=201)
+        lease = held(made)
+        silent = made.hold(made.join("silent"), 200, 201)
+        made.now += 20.0
+        made.beat(lease, job_end=200, taken=2, done=200)
+        if not is_sorting:
+            made.commit(lease, seconds=1.0, sorting=1.0)
+        made.ledger.waiting[lease.session.id] = 1
+        made.ledger.help(made.now)
+        copied.append(made.wants_copy(silent))
+    assert copied == [True, False]
+
+
+def test_copy_is_to_be_sorted_too() -> None:
+    """A second for its lines, and one more: its holder is done with them in one and a half."""
+    helper = Helper(SessionId(1), WorkerId("w1"), 100.0, 0.0, sorting_each=EACH)
+    assert copier(helper, 1.5) == helper
+    assert copier(helper, 1.5, EACH) is None
+    assert copier(helper, 2.5, EACH) == helper
 
 
 def test_jobs_are_sorted_one_by_one(books: Books) -> None:
-    """What was printed before the job in hand comes first, less what is sorted of it meanwhile."""
+    """What was printed before the job in hand comes first: nine seconds, of which five are left then.
+
+    Five for the rest of the program, four for what is not sorted by then, ten for its own.
+    """
     books.submit(lines=2000)
     lease = held(books, 2000)
     books.beat(lease, job_end=1000, taken=2, done=1000)
+    books.beat(lease, job_end=2000, taken=3, done=1500)
+    books.join("idle")
+    assert 2000 - taken_back(books).end == pytest.approx(475, abs=5)
+
+
+def test_job_in_hand_begins_where_the_last_one_ended(books: Books) -> None:
+    """And not again when it is cut."""
+    books.submit(lines=2000)
+    lease = held(books, 2000)
+    books.beat(lease, job_end=1000, taken=2, done=1000)
+    books.now += 1.0
     books.beat(lease, job_end=1100, taken=3, done=1100)
     assert (lease.job_begin, lease.printed_weight) == (1000, 900)
     seen = books.now
+    books.now += 1.0
     books.beat(lease, job_end=1050, taken=4, done=1050)
     assert (lease.job_begin, lease.job_since) == (1000, seen)
 
