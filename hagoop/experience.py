@@ -285,6 +285,7 @@ class JobSizer:
     The first job is one unit (a line, a cell); then jobs grow by at most ``GROWTH``, never
     past what the measured speed allows: weight over *all* seconds of a job bounds the true
     speed from below, start-up included, so that a slow program is never given hours at once.
+    By that bound half a commit interval is safe enough to grow by ``BOLD_GROWTH``.
 
     A program that has run here before begins with what should take it ``REMEMBERED_SECONDS``:
     as its lines may be others now, no more of its speed is trusted than saves the first starts.
@@ -293,12 +294,14 @@ class JobSizer:
     """
 
     GROWTH = 16
+    BOLD_GROWTH = 64
     REMEMBERED_SECONDS = 1.0
 
     remembered: float | None = None
     _speed: float | None = field(default=None)
     _largest: int = field(default=0)
     _steady: float | None = field(default=None)
+    _has_failed: bool = field(default=False)
 
     @property
     def steady(self) -> float | None:
@@ -308,7 +311,7 @@ class JobSizer:
     def next_job(self, left: int, commit_seconds: float) -> int:
         """How much of ``left`` the next job takes; at least 1."""
         if self._speed is not None:
-            wanted = min(self._speed * commit_seconds, self._largest * self.GROWTH)
+            wanted = self._grown(self._speed * commit_seconds)
         elif self.remembered is not None:
             wanted = self.remembered * min(commit_seconds, self.REMEMBERED_SECONDS)
         else:
@@ -317,6 +320,11 @@ class JobSizer:
         # A rest of under half a job is not worth a start of the program.
         return left if left < 1.5 * wanted else wanted
 
+    def _grown(self, bound: float) -> float:
+        """How much of what the measured speed allows."""
+        bold = 0.0 if self._has_failed else min(bound / 2, self._largest * self.BOLD_GROWTH)
+        return min(bound, max(bold, self._largest * self.GROWTH))
+
     def expected_seconds(self, weight: int) -> float:
         """How long a job of this weight should take; 0 while nothing is known."""
         speed = self._speed or self.remembered
@@ -324,6 +332,7 @@ class JobSizer:
 
     def observe(self, weight: int, seconds: float) -> None:
         """A job has ended well."""
+        self._has_failed = False
         measured = weight / max(seconds, LEAST_SECONDS)
         if weight >= self._largest:
             self._largest, self._steady = weight, measured
@@ -333,3 +342,4 @@ class JobSizer:
     def failed(self, weight: int) -> None:
         """A job has failed: begin again with half of it, or with one unit if it was the first."""
         self._largest, self.remembered = max(1, weight // (2 * self.GROWTH)), None
+        self._has_failed = True

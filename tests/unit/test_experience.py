@@ -250,12 +250,31 @@ def test_first_job_is_one_line() -> None:
 
 
 def test_jobs_grow_by_a_bounded_factor() -> None:
-    """However fast one line was, the next job has sixteen."""
+    """However fast one line was, the next job has sixty-four, and takes half the interval at most."""
     sizer = JobSizer()
     sizer.observe(1, 0.0)
-    assert sizer.next_job(10_000, 10.0) == 16
+    assert sizer.next_job(10_000, 10.0) == 64
     sizer.observe(16, 0.001)
-    assert sizer.next_job(10_000, 10.0) == 256
+    assert sizer.next_job(10_000, 10.0) == 1024
+    assert sizer.next_job(10_000, 0.05) == 400
+
+
+def test_jobs_of_a_program_that_starts_slowly_grow_sixteenfold() -> None:
+    """By what is known, so many could take up to the whole interval."""
+    sizer = JobSizer()
+    sizer.observe(1, 0.5)
+    assert sizer.next_job(10_000, 10.0) == 16
+    assert sizer.next_job(10_000, 5.0) == 10
+
+
+def test_jobs_grow_sixteenfold_at_most_after_a_failure() -> None:
+    """Until one ends well: half of what failed is tried, and no more."""
+    sizer = JobSizer()
+    sizer.observe(1000, 0.1)
+    sizer.failed(640)
+    assert sizer.next_job(10_000, 10.0) == 320
+    sizer.observe(320, 0.03)
+    assert sizer.next_job(100_000, 10.0) == 20_480
 
 
 def test_jobs_grow_to_the_commit_interval() -> None:
