@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from hagoop.commands import COMMITS_IN_FLIGHT
 from hagoop.errors import HaGoopError, JobError, TransferFailed, WorkerLost, WorkerUnfit
+from hagoop.experience import LEAST_SECONDS
 from hagoop.feeding import Feed
 from hagoop.jobs import Assignment, AssignmentId, Counter, Finished, Phase, Piece
 from hagoop.places import a_place, new_places
@@ -114,6 +115,7 @@ class Delivery:
     _prepared: tuple[int, float] = (1, 0.0)
     _error: HaGoopError | None = None
     combining: Running | None = None
+    _combined: tuple[int, float] = (0, 1.0)
     _room: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(WAITING))
     _flying: DeferredSemaphore = field(factory=lambda: DeferredSemaphore(COMMITS_IN_FLIGHT))
     _last: "Deferred[None]" = field(factory=lambda: succeed(None))
@@ -132,6 +134,12 @@ class Delivery:
         """How long preparing should take, by the last job; for a much larger one, at least."""
         last, seconds = self._prepared
         return seconds * min(weight / last, MOST_TIMES)
+
+    @property
+    def combining_speed(self) -> float:
+        """Bytes a second of the combiner in its heaviest run; 0 if there was none."""
+        size, seconds = self._combined
+        return size / max(seconds, LEAST_SECONDS)
 
     async def settle(self) -> None:
         """Wait until all that was added is acknowledged, or has failed."""
@@ -241,6 +249,7 @@ class Delivery:
         finally:
             self.combining = None
             self.bench.discard(lines)
+        self._combined = max(self._combined, (whole.size, ended.seconds))
         # A combiner may print its keys in another order.
         return await self.bench.sort_again(output, self.assignment.program.order), ended.counters
 

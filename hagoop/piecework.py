@@ -107,6 +107,11 @@ class Work:
         return Failure(id_, self.job_start, self.job_end, WorkerLost.code, told, 0.0)
 
     @property
+    def combining_speed(self) -> float:
+        """Bytes a second of its combiner; 0 if none has run."""
+        return self._delivery.combining_speed
+
+    @property
     def is_dropped(self) -> bool:
         """Whether it is not ours any more; its end is told to nobody."""
         return isinstance(self._error, Dropped)

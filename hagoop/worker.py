@@ -370,12 +370,21 @@ class Worker:
         # Another round may be another step, of another program.
         key = assignment.request, assignment.phase, assignment.round
         if key not in self._sizers:
+            # What it still delivers, or lets go of, may tell of the next phase.
+            for each in self.works.values():
+                self._learn(each)
             self._sizers[key] = self._remembered.sizer(assignment.program, assignment.phase)
         self._programs[assignment.request] = {each.digest for each in assignment.program.files}
         sizer = self._sizers[key]
         work = Work(assignment, self.bench, self, self.reactor, sizer, places)
         self.works[assignment.id] = work
         return work
+
+    def _learn(self, work: Work) -> None:
+        program = work.assignment.program
+        self._remembered.learn(program, work.assignment.phase, work.sizer)
+        if work.combining_speed:
+            self._remembered.combined(program, work.combining_speed)
 
     def _begin_to_settle(self, work: Work) -> "Deferred[None]":
         settling = Deferred.fromCoroutine(self._settle(work))
@@ -391,7 +400,7 @@ class Worker:
             failure = await work.settle()
         finally:
             self.works.pop(work.id, None)
-            self._remembered.learn(work.assignment.program, work.assignment.phase, work.sizer)
+            self._learn(work)
             if work.assignment.program.files and work.assignment.request not in self._programs:
                 # They came when the request was forgotten already.
                 self._drop_programs()

@@ -290,6 +290,16 @@ def test_combiner_is_run_on_sorted_lines(tmp_path):
     assert place.bench.left == []
 
 
+def test_speed_of_the_combiner_is_that_of_its_heaviest_run(tmp_path):
+    """What it took for little was its start; without a run there is none."""
+    place = sorting(tmp_path, "c")
+    assert place.delivery.combining_speed == 0.0
+    for lines, seconds in ((1, 1.0), (LEAST_COMBINED_BYTES, 4.0), (LEAST_COMBINED_BYTES - 1, 0.5)):
+        place.add(0, b"a\n" * lines)
+        place.bench.combining[-1][1].callback(evolve(ENDED, seconds=seconds))
+    assert place.delivery.combining_speed == 2 * LEAST_COMBINED_BYTES / 4.0
+
+
 def test_little_is_not_combined_but_for_the_first_lines(tmp_path):
     """A start costs more than it saves; a combiner that fails is noticed at once all the same."""
     place = sorting(tmp_path, "c")

@@ -33,6 +33,18 @@ def test_another_program_or_phase_is_unknown() -> None:
         assert known.sizer(program, phase).remembered is None
 
 
+def test_reducer_that_nobody_knows_is_no_slower_than_a_part_of_its_combiner() -> None:
+    """A sixteenth; what has been measured of itself counts before that, and after."""
+    known = Remembered()
+    for speed in (160.0, 16_000.0, 1600.0):
+        known.combined(COUNT, speed)
+    assert known.sizer(COUNT, Phase.REDUCE).next_job(5000, 10.0) == 1000
+    assert known.sizer(COUNT, Phase.MAP).remembered is None
+    known.learn(COUNT, Phase.REDUCE, ran(400.0))
+    known.combined(COUNT, 16_000.0)
+    assert known.sizer(COUNT, Phase.REDUCE).remembered == 400.0
+
+
 def test_what_ended_no_job_says_nothing() -> None:
     """What was known before stays."""
     known = Remembered()
@@ -51,3 +63,7 @@ def test_programs_that_ran_last_are_remembered() -> None:
     known.learn(programs[-1], Phase.MAP, ran(1.0))
     assert known.sizer(programs[0], Phase.MAP).remembered == 2.0
     assert known.sizer(programs[1], Phase.MAP).remembered is None
+    for each in programs:
+        known.combined(each, 16.0)
+    assert known.sizer(programs[0], Phase.REDUCE).remembered is None
+    assert known.sizer(programs[1], Phase.REDUCE).remembered == 1.0

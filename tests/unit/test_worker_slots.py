@@ -18,7 +18,8 @@ from hagoop import worker as worker_module
 from hagoop.commands import DELIVERED_WORKS
 from hagoop.errors import JobError, WorkerUnfit
 from hagoop.experience import JobSizer
-from hagoop.jobs import Assignment, AssignmentId, Failure, RequestId
+from hagoop.jobs import Assignment, AssignmentId, Failure, Phase, Program, RequestId
+from hagoop.places import new_places
 from hagoop.workbench import Workbench
 from hagoop.worker import Worker
 
@@ -119,6 +120,7 @@ class Quick:
     sizer: JobSizer
     places: DeferredSemaphore
     failed = False
+    combining_speed: float = 0.0
     last_begun: "Deferred[float]" = field(factory=Deferred)
     delivered: "Deferred[None]" = field(factory=Deferred)
 
@@ -143,6 +145,19 @@ def test_few_assignments_are_delivered_while_others_run(monkeypatch: pytest.Monk
     assert worker.link.asked == DELIVERED_WORKS + 1
     begun[0].delivered.callback(None)
     assert list(worker.works) == ["1-3", "1-4", "1-5"]
+
+
+def test_combiner_tells_of_its_reducer_before_its_assignment_is_settled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The next phase may begin while what remains of a map is let go of."""
+    monkeypatch.setattr(worker_module, "Work", Quick)
+    worker = started()
+    worker.works["1-1"].combining_speed = 3200.0
+    reduce = evolve(MAP, id=AssignmentId("1-9"), phase=Phase.REDUCE)
+    assert worker._begin(reduce, new_places()).sizer.remembered == 200.0
+    other = evolve(reduce, request=RequestId("r9"), program=Program("other", "r"))
+    assert worker._begin(other, new_places()).sizer.remembered is None
 
 
 def test_scratch_folder_that_vanished_holds_nothing_up(tmp_path: Path) -> None:
