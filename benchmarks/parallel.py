@@ -1,6 +1,6 @@
 """Word count in Python beside GNU parallel, with the same programs, pair by pair.
 
-    python benchmarks/parallel.py [--lines 500000] [--pairs 5] [--workers 2]
+    python benchmarks/parallel.py [--lines 500000] [--pairs 15] [--workers 2]
 
 GNU parallel runs as its users would have it: one block of the file for each job slot; mapper, sort and
 combiner in a pipe over each block; what comes of them sorted and reduced.  HaGoop runs mapper, combiner
@@ -111,7 +111,7 @@ def run(bench: Bench, options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lines", type=int, default=500_000)
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
     if shutil.which("parallel") is None:
