@@ -160,6 +160,22 @@ def test_combiner_tells_of_its_reducer_before_its_assignment_is_settled(
     assert worker._begin(other, new_places()).sizer.remembered is None
 
 
+def test_what_an_assignment_showed_is_remembered_when_it_is_settled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of its own phase, and of the reducer beside its combiner."""
+    monkeypatch.setattr(worker_module, "Work", Quick)
+    worker = started()
+    work = worker.works["1-1"]
+    work.combining_speed = 3200.0
+    work.sizer.observe(100, 1.0)
+    work.delivered.callback(None)
+    assert "1-1" not in worker.works
+    for phase, speed in ((Phase.MAP, 100.0), (Phase.REDUCE, 200.0)):
+        it = evolve(MAP, id=AssignmentId("1-9"), request=RequestId("r9"), phase=phase)
+        assert worker._begin(it, new_places()).sizer.remembered == speed
+
+
 def test_scratch_folder_that_vanished_holds_nothing_up(tmp_path: Path) -> None:
     """There is nothing to drop: whoever ends an assignment, or is told of a request's end, goes on."""
     reactor = MemoryReactorClock()
