@@ -16,8 +16,8 @@ LEASE_SECONDS = 60.0
 """Upper bound of a lease (L_max)."""
 FIRST_LEASE_SECONDS = 2.0
 """Upper bound for a newcomer, and for a session younger than this (L_0)."""
-GUESSED_LEASE_SECONDS = 600.0
-"""The same for whom and what nobody knows, by the guess: most programs are faster, by far."""
+GUESSED_LEASE_SECONDS = 20.0
+"""The same for whom and what nobody knows: most programs are faster than is guessed, by far."""
 WHOLE_SHARES = 6
 """The same where jobs cannot be cut."""
 WHOLE_LEASE_SECONDS = 20.0
@@ -157,13 +157,13 @@ def lease_seconds(asking: Asking, supply: Supply) -> float:
 
     Smaller ones would cost more in starts than they could gain: at the end work is taken back anyway.
     """
-    most = LEASE_SECONDS
+    seconds = min(LEASE_SECONDS, share_seconds(asking, supply))
     if asking.is_guess:
-        most = GUESSED_LEASE_SECONDS
+        seconds = min(seconds, GUESSED_LEASE_SECONDS)
     elif asking.pace.speed is None or asking.session_seconds < FIRST_LEASE_SECONDS:
-        most = FIRST_LEASE_SECONDS
+        seconds = min(seconds, FIRST_LEASE_SECONDS)
     least = max(4 * asking.overhead, asking.start_seconds / 2)
-    return max(min(most, share_seconds(asking, supply)), least, supply.workers / MESSAGES_PER_SECOND)
+    return max(seconds, least, supply.workers / MESSAGES_PER_SECOND)
 
 
 def share_seconds(asking: Asking, supply: Supply) -> float:

@@ -344,7 +344,7 @@ def test_fleet_that_churns_sets_nothing_aside(books: Books) -> None:
 
 def test_assignment_that_waits_is_not_what_killed(books: Books) -> None:
     """It was asked for ahead of need; the worker had one slot."""
-    books.submit(lines=MUCH)
+    books.submit(lines=4000)
     session = books.join()
     first, second = books.ask(session), books.ask(session)
     books.end(session)

@@ -44,7 +44,7 @@ def finish(books: Books, request: str, speed: float = SPEED) -> int:
     return weight
 
 
-def test_program_that_comes_again_begins_with_what_it_did_before(books: Books) -> None:
+def test_program_that_comes_again_begins_with_a_large_lease(books: Books) -> None:
     """So many lines as it did in two seconds, when it ran last."""
     assert run(books) == GUESSED
     assert run(books, "r2", speed=2 * SPEED) == pytest.approx(FIRST_LEASE_SECONDS * SPEED, abs=1)
@@ -87,7 +87,7 @@ def test_start_of_a_program_that_comes_again_is_known(books: Books) -> None:
     assert fleet.start_seconds(session, second, Phase.MAP) < 0.1
 
 
-def test_another_program_begins_as_one_that_nobody_knows(books: Books) -> None:
+def test_another_program_begins_with_a_small_lease(books: Books) -> None:
     """As one that never ran; so does another phase of the same."""
     run(books)
     assert run(books, "r2", attempts=5) == GUESSED
@@ -123,16 +123,15 @@ def test_programs_that_ran_last_are_known(books: Books) -> None:
     """One that runs again is kept, others make room."""
     for number in [*range(1, MOST_PROGRAMS + 1), 1, MOST_PROGRAMS + 1]:
         run(books, attempts=number)
-    known = pytest.approx(FIRST_LEASE_SECONDS * SPEED, abs=1)
-    assert run(books, attempts=1) == known
+    assert run(books, attempts=1) > GUESSED
     assert run(books, attempts=2) == GUESSED
-    assert run(books, attempts=4) == known
+    assert run(books, attempts=4) > GUESSED
 
 
 def test_job_without_weight_says_nothing(books: Books) -> None:
     """What was known before stays: a cell without keys takes no time that means anything."""
     guessed = GUESSED_LEASE_SECONDS * GUESSED_SPEED[Phase.REDUCE]
-    reduced, much = [], range(0, 100 * MUCH, 100)
+    reduced, much = [], range(0, 10 * MUCH, 10)
     for number, weights in enumerate((much, (0, 0), much)):
         books.submit(f"r{number}")
         books.ledger.phase_began(RequestId(f"r{number}"), Phase.REDUCE, 0, weights)
