@@ -59,7 +59,7 @@ def check_ledger(cluster: Cluster, request: str, lines: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kills", "lines"), [(5, 1500), pytest.param(60, 25_000, marks=pytest.mark.full)]
+    ("kills", "lines"), [(5, 1500), pytest.param(40, 25_000, marks=pytest.mark.full)]
 )
 def test_each_life_of_a_server_gets_further(cluster: Cluster, kills: int, lines: int) -> None:
     """Killed at random, each time when something more is committed than in the life before."""
