@@ -197,7 +197,15 @@ class Link(amp.AMP):
     def tell(self, command: type[amp.Command], **arguments: Any) -> None:
         """Send a command whose answer does not matter."""
         told = Deferred.fromCoroutine(self.call(command, **arguments))
-        told.addErrback(lambda reason: log.debug("{command}: {reason}", command=command, reason=reason))
+        # In one line: a connection that ends is nothing to look for a bug in.
+        told.addErrback(
+            lambda failure: log.debug(
+                "no answer to {command}: {reason}",
+                command=command.__name__,
+                reason=failure.getErrorMessage(),
+            )
+        )
+
 
 
 def _web_port(host: str, data: bytes) -> str:

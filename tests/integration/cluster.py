@@ -31,6 +31,8 @@ from story import Call, Story
 SOURCE = nursery.SOURCE
 REQUEST = [sys.executable, "-m", "hagoop.request_script"]
 END_SECONDS = 20.0
+RAN = "Main loop terminated"
+"""What twistd says at the end of a life that got as far as its reactor."""
 REQUEST_SECONDS = 90.0
 SORT = ["sort", "-s", "-t", "\t", "-k1,1"]
 PROGRAM_ENV = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8", "TZ": "UTC"}
@@ -144,9 +146,13 @@ class Part:
     prefix: list[str] = field(factory=list)
     process: Process | None = None
     was_killed: bool = False
+    _found_left: bool = False
+    _ran_before: int = 0
 
     def start(self) -> None:
         """Start it."""
+        self._found_left = self.left_its_files
+        self._ran_before = self.said(RAN)
         self.was_killed = False
         with open(self.log, "ab") as log:
             self.process = nursery.start(
@@ -166,6 +172,13 @@ class Part:
     def said(self, words: str) -> int:
         """How often the log has these words."""
         return self.log.read_text(errors="replace").count(words) if self.log.exists() else 0
+
+    @property
+    def left_its_files(self) -> bool:
+        """Whether it had no chance to remove them: killed, or stopped while it started after that."""
+        if self.was_killed or (self.process is not None and self.process.poll() == -signal.SIGKILL):
+            return True
+        return self._found_left and self.said(RAN) == self._ran_before
 
     @property
     def is_alive(self) -> bool:
@@ -430,7 +443,7 @@ class Cluster:
 
     def left_behind(self) -> list[str]:
         """Files that should be gone."""
-        ended = [each.folder for each in (*self.workers, self.server) if not each.was_killed]
+        ended = [each.folder for each in (*self.workers, self.server) if not each.left_its_files]
         found = [*(self.folder / "tmp").glob("*"), *self.at.glob(".*.partial")]
         for each in ended:
             for left in ("*.pid", "state/scratch", "state/spool/arriving/*"):

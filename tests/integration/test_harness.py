@@ -1,10 +1,13 @@
 """The deadline and the guard of ``conftest.py`` catch what they are there for."""
 
+import os
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cluster import RAN, Part
 
 pytest_plugins = ["pytester"]
 
@@ -102,3 +105,33 @@ def told_at_the_end(result: pytest.RunResult) -> list[tuple[str, str]]:
     """Which test was told what."""
     told = r"ERROR at teardown of (\w+) _+\nthe test left behind:\n([\w ]+)"
     return re.findall(told, result.stdout.str())
+
+
+def test_whose_files_are_no_fault(tmp_path: Path) -> None:
+    """A killed part's, until a later life has run; never those of one that was not killed."""
+    part = Part(tmp_path, ["sleep", "60"], dict(os.environ))
+    live(part, signal.SIGTERM)
+    assert not part.left_its_files
+    for _ in range(2):
+        live(part, signal.SIGKILL)
+        # By the signal alone: programs kill workers too.
+        assert not part.was_killed
+        assert part.left_its_files
+        for _ in range(2):
+            live(part, signal.SIGTERM)
+            assert part.left_its_files
+        part.words = ["echo", RAN]
+        part.start()
+        part.wait()
+        assert not part.left_its_files
+        part.words = ["sleep", "60"]
+        live(part, signal.SIGTERM)
+        assert not part.left_its_files
+
+
+def live(part: Part, end: signal.Signals) -> None:
+    """A life that ends by a signal."""
+    part.start()
+    assert part.process is not None
+    part.process.send_signal(end)
+    part.wait()

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.logger import capturedLogs, formatEvent
 from twisted.protocols import amp
 from twisted.python.failure import Failure
 from wires import Wires
@@ -101,12 +102,15 @@ def test_broken_connection_is_a_lost_worker():
 
 
 def test_answer_that_nobody_waits_for_may_fail():
-    """Whatever comes of it."""
+    """Whatever comes of it: one line for the log, and the connection stays."""
     wires = Wires()
     _, client = wires.connect(Answering(), Link())
-    client.tell(commands.CancelRequest, request="bad")
-    wires.settle()
+    with capturedLogs() as said:
+        client.tell(commands.CancelRequest, request="bad")
+        wires.settle()
     assert not wires.is_closed(client)
+    lines = [formatEvent(each) for each in said if each["log_namespace"] == "hagoop.links"]
+    assert lines == ["no answer to CancelRequest: told"]
 
 
 def test_box_with_as_many_keys_as_allowed_is_taken():
