@@ -207,7 +207,6 @@ class Link(amp.AMP):
         )
 
 
-
 def _web_port(host: str, data: bytes) -> str:
     """What to say of a port that speaks HTTP: ours tells where commands are taken."""
     found = re.search(rb"x-hagoop-commands: (\d+) on (\d+)", data, re.IGNORECASE)
