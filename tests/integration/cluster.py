@@ -146,12 +146,10 @@ class Part:
     prefix: list[str] = field(factory=list)
     process: Process | None = None
     was_killed: bool = False
-    _found_left: bool = False
     _ran_before: int = 0
 
     def start(self) -> None:
         """Start it."""
-        self._found_left = self.left_its_files
         self._ran_before = self.said(RAN)
         self.was_killed = False
         with open(self.log, "ab") as log:
@@ -175,10 +173,10 @@ class Part:
 
     @property
     def left_its_files(self) -> bool:
-        """Whether it had no chance to remove them: killed, or stopped while it started after that."""
-        if self.was_killed or (self.process is not None and self.process.poll() == -signal.SIGKILL):
-            return True
-        return self._found_left and self.said(RAN) == self._ran_before
+        """Whether it had no chance to remove them: killed, or told to stop before its reactor ran."""
+        ended = self.process.poll() if self.process is not None else None
+        by_signal = ended is not None and ended < 0
+        return self.was_killed or (by_signal and self.said(RAN) == self._ran_before)
 
     @property
     def is_alive(self) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,31 +106,27 @@ def told_at_the_end(result: pytest.RunResult) -> list[tuple[str, str]]:
     return re.findall(told, result.stdout.str())
 
 
-def test_whose_files_are_no_fault(tmp_path: Path) -> None:
-    """A killed part's, until a later life has run; never those of one that was not killed."""
-    part = Part(tmp_path, ["sleep", "60"], dict(os.environ))
-    live(part, signal.SIGTERM)
-    assert not part.left_its_files
-    for _ in range(2):
-        live(part, signal.SIGKILL)
-        # By the signal alone: programs kill workers too.
-        assert not part.was_killed
-        assert part.left_its_files
-        for _ in range(2):
-            live(part, signal.SIGTERM)
-            assert part.left_its_files
-        part.words = ["echo", RAN]
+RUNS = f"echo {RAN}; "
+
+
+@pytest.mark.parametrize(
+    ("life", "left"),
+    [
+        ("kill -TERM $$", True),
+        ("kill -KILL $$", True),
+        (f"{RUNS} kill -TERM $$", False),
+        (RUNS, False),
+        ("exit 1", False),
+        (f"{RUNS} exit 1", False),
+    ],
+)
+def test_whose_files_are_no_fault(tmp_path: Path, life: str, left: bool) -> None:
+    """Those of a life that a signal ended before its reactor ran; whatever the life before did."""
+    part = Part(tmp_path, [], dict(os.environ))
+    for each in (life, RUNS, life, "kill -KILL $$", life):
+        part.words = ["/bin/sh", "-c", each]
         part.start()
         part.wait()
-        assert not part.left_its_files
-        part.words = ["sleep", "60"]
-        live(part, signal.SIGTERM)
-        assert not part.left_its_files
-
-
-def live(part: Part, end: signal.Signals) -> None:
-    """A life that ends by a signal."""
-    part.start()
-    assert part.process is not None
-    part.process.send_signal(end)
-    part.wait()
+    assert part.left_its_files == left
+    part.kill()
+    assert part.left_its_files
