@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from hagoop import wire
+from hagoop.delivery import Delivery
 from hagoop.errors import ProgramFailed, TransferFailed
 from hagoop.experience import JobSizer
 from hagoop.feeding import Feed
@@ -218,6 +219,20 @@ async def test_end_is_taken_back_within_the_job_in_hand(begin, begin_one, progra
     assert await begun.ends() is None
     assert [job.end for job, _ in begun.server.commits] == [kept]
     assert begun.server.answer == b"".join(expected.splitlines(keepends=True)[:kept])
+
+
+@pytest.mark.parametrize("seconds_each", [0.0, 1.0])
+async def test_slower_of_running_and_delivering_sizes_the_next_job(begin, monkeypatch, seconds_each):
+    """What a job prints may take longer to sort and send than to make."""
+    told: list[tuple[int, float]] = []
+    monkeypatch.setattr(Delivery, "expected_seconds", lambda _, weight: weight * seconds_each)
+    monkeypatch.setattr(JobSizer, "observe", lambda _, *job: told.append(job))
+    begun = begin_map(begin, Program("cat", None), 1000.0)
+    assert await begun.ends() is None
+    # The first is what ``begin`` says of a faster program.
+    lines, seconds = zip(*told[1:], strict=True)
+    assert list(lines) == [job.end - job.start for job, _ in begun.server.commits]
+    assert seconds == tuple(map(float, lines)) if seconds_each else 0 < sum(seconds) < sum(lines)
 
 
 def touch(file: Path) -> None:
