@@ -4,7 +4,7 @@ The worker decides where a job ends when it begins it; what the job printed is d
 (``delivery.py``) while the next one runs.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,7 +22,6 @@ from hagoop.in_place import SharedFile, find_shared
 from hagoop.incoming import Incoming, LineFile, NoBody, PieceList, SliceFiles, SliceList
 from hagoop.job_runs import NO_RUN, JobRuns
 from hagoop.jobs import Assignment, AssignmentId, Failure, Held, Phase, Piece, Seen
-from hagoop.keys import Order
 from hagoop.places import a_place, new_places
 from hagoop.sorting import find_bound
 from hagoop.workbench import Workbench
@@ -57,6 +56,7 @@ class Work:
     _runs: JobRuns = field(init=False)
     _body: LineFile | SliceFiles | None = None
     _merged: Path | None = None
+    _looked_through: int = 0
     _fetch_rate: float = 0.0
     _began: float = 0.0
     _error: HaGoopError | None = None
@@ -86,10 +86,12 @@ class Work:
 
     @property
     def seen(self) -> Seen:
-        """Its line of the next Beat: bytes fetched and merged are a sign of life as bytes read are."""
+        """Its line of the next Beat: bytes fetched, merged and looked through for keys are a sign of
+        life as bytes read are."""
         runs = self._runs
         fetched = (self._body.size if self._body else 0) + self.bench.size_of(self._merged)
-        return Seen(self.id, self.job_end, runs.taken + fetched, runs.bytes_out, runs.done)
+        taken = runs.taken + fetched + self._looked_through
+        return Seen(self.id, self.job_end, taken, runs.bytes_out, runs.done)
 
     @property
     def held(self) -> Held:
@@ -381,12 +383,21 @@ class Work:
     async def _reduce(self) -> None:
         header, merged = await self._fetch_slices()
         try:
-            order = self.assignment.program.order
-            offsets = await self.bench.in_thread(_find_bounds, merged, header.keys, order)
+            offsets = await self.bench.in_thread(self._find_bounds, merged, header.keys)
             self._fetch_rate = (self.clock.seconds() - self._began) / max(1, offsets[-1])
             await self._reduce_cells(merged, offsets)
         finally:
             self.bench.discard(merged)
+
+    def _find_bounds(self, merged: Path, keys: Sequence[bytes | None]) -> list[int]:
+        """Where the keys of each cell begin, and at last the end.  Blocks, for seconds if it is much."""
+        order, size, offsets = self.assignment.program.order, merged.stat().st_size, [0]
+        with open(merged, "rb") as file:
+            for key in keys[1:]:
+                offsets.append(size if key is None else find_bound(file, key, order, offsets[-1]))
+                self._looked_through = offsets[-1]
+        offsets[-1] = size
+        return offsets
 
     async def _reduce_cells(self, merged: Path, offsets: list[int]) -> None:
         """``offsets``: where the keys of each cell begin, and at last the end."""
@@ -415,13 +426,3 @@ class Work:
         self._runs.expect(self._runs.plain_task(None) if end < self.end else None)
         _, done = await self._run_job(Job(at, end, feed.size, feed, places), None)
         return done
-
-
-def _find_bounds(merged: Path, keys: list[bytes | None], order: Order) -> list[int]:
-    size = merged.stat().st_size
-    offsets = [0]
-    with open(merged, "rb") as file:
-        for key in keys[1:]:
-            offsets.append(size if key is None else find_bound(file, key, order, offsets[-1]))
-    offsets[-1] = size
-    return offsets

@@ -36,6 +36,7 @@ _SMALL_SORTED_BYTES = 1 << 20
 # What a processor keeps at hand; with 2M or 32M sort takes a tenth longer.
 _SORT_BUFFER = "4M"
 _CHUNK_BYTES = 1 << 18
+_NEAR_BYTES = 1 << 16
 _LEAST_BLOCK_BYTES = 2048
 _LEAST_BLOCKS = 64
 _NO_ROOM = "no room left on this worker's disk"
@@ -158,15 +159,17 @@ def pack(sorted_file: Path, target: Path, order: Order) -> Packed:
 def find_bound(file: BinaryIO, bound: bytes, order: Order, low: int = 0) -> int:
     """Where the first line begins whose key is at least ``bound``; the file's size if there is none.
 
-    Reads little and keeps less, however long the lines are.
+    Reads little and keeps less, however long the lines are; the less, the nearer to ``low`` it is
+    (galloping search: Bentley and Yao, "An almost optimal algorithm for unbounded searching", 1976).
 
     :param low: where a line begins from which to look.
     """
     size = file.seek(0, os.SEEK_END)
-    first, last, found = low, size, size
+    first, last, found, reach = low, size, size, _NEAR_BYTES
     # No line that begins before ``first`` is wanted; every one from ``last`` on could be.
     while first < last:
-        middle = (first + last) // 2
+        middle = min((first + last) // 2, first + reach)
+        reach *= 2
         start = _line_start(file, middle, last, low)
         if start is None:
             last = middle

@@ -14,7 +14,7 @@ from cluster import differ, oracle, running, until
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-from hagoop import wire
+from hagoop import piecework, wire
 from hagoop.delivery import Delivery
 from hagoop.errors import ProgramFailed, TransferFailed
 from hagoop.experience import JobSizer
@@ -34,6 +34,7 @@ from hagoop.jobs import (
     RequestId,
 )
 from hagoop.piecework import Work
+from hagoop.sorting import find_bound
 from hagoop.workbench import Workbench
 
 Begin = Callable[..., "Begun"]
@@ -233,6 +234,21 @@ async def test_slower_of_running_and_delivering_sizes_the_next_job(begin, monkey
     lines, seconds = zip(*told[1:], strict=True)
     assert list(lines) == [job.end - job.start for job, _ in begun.server.commits]
     assert seconds == tuple(map(float, lines)) if seconds_each else 0 < sum(seconds) < sum(lines)
+
+
+async def test_looking_for_keys_is_a_sign_of_life(begin, monkeypatch):
+    """It takes seconds where hundreds of megabytes were fetched, and nothing else can be seen then."""
+    taken: list[int] = []
+
+    def find(*where: Any) -> int:
+        taken.append(begun.work.seen.taken)
+        return find_bound(*where)
+
+    monkeypatch.setattr(piecework, "find_bound", find)
+    begun = begin_reduce(begin, Program(None, "cat"), 1000.0)
+    assert await begun.ends() is None
+    assert len(taken) == 399
+    assert taken == sorted(set(taken))
 
 
 def touch(file: Path) -> None:

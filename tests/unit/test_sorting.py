@@ -131,3 +131,16 @@ def test_full_disk_is_the_workers_lack(tmp_path):
     assert str(caught.value) == "no room left on this worker's disk"
     with pytest.raises(FileNotFoundError):
         pack(tmp_path / "none", tmp_path / "other", Order.BY_KEY)
+
+
+def test_bounds_that_lie_close_together_cost_little():
+    """Each is looked for where the one before was found, first; one that is far off costs little too."""
+    data = b"".join(b"%08d\t1\n" % number for number in range(400_000))
+    file, low = Counted(data), 0
+    for number in range(0, 400_000, 1000):
+        low = find_bound(file, b"%08d" % number, Order.BY_KEY, low)
+        assert low == number * 11
+    assert file.total < 3 * len(data)
+    file = Counted(data)
+    assert find_bound(file, b"00399999", Order.BY_KEY) == 399_999 * 11
+    assert file.total < 100_000
