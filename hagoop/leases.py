@@ -125,7 +125,8 @@ class Session:
 class Lease:
     """The right of one session to one stretch.
 
-    :ivar moved: when a line or a commit of it was last seen.
+    :ivar moved: when a line or a commit of it was last seen, or bytes that it needs to begin.
+    :ivar turn: since when it is its holder's turn to do it, but for time without any sign of it.
     :ivar misses: deadlines missed by this range, whoever held it; ``own_misses``: by this lease.
     :ivar begin: where it began; ``job_begin``: where the job in hand did, as far as its Beats tell;
         ``job_since``: when.
@@ -150,6 +151,7 @@ class Lease:
     begin: int = field(init=False)
     job_begin: int = field(init=False)
     job_since: float = field(init=False)
+    turn: float = field(init=False)
     marks: deque[tuple[float, int]] = field(init=False)
     job_end: int = 0
     beat: float = 0.0
@@ -165,7 +167,7 @@ class Lease:
 
     def __attrs_post_init__(self) -> None:
         self.begin = self.job_begin = self.stretch.front
-        self.job_since = self.leased
+        self.job_since = self.turn = self.leased
         self.marks = deque([(self.leased, 0)], MARKS)
 
     def announced(self, job_end: int, now: float) -> None:
@@ -208,6 +210,11 @@ class Lease:
         return self.job_end > self.begin
 
     @property
+    def fetching_seconds(self) -> float:
+        """For how long what it needs to begin has been coming; 0 once a job of it is in hand."""
+        return 0.0 if self.has_begun else self.moved - self.turn
+
+    @property
     def untaken(self) -> int:
         """Weight that its programs have not taken yet."""
         whole = self.progress.scale.weight(self.begin, self.stretch.end)
@@ -236,6 +243,7 @@ class Lease:
         """A deadline has passed; whether the count travels with the range."""
         self.misses += travels
         self.own_misses += 1
+        self.turn += now - self.moved
         self.moved = now
         self.session.stalled = True
         self.progress.history(self.stretch.front).misses = self.misses

@@ -42,7 +42,7 @@ class Tail:
 
     def _deadline(self, lease: Lease) -> list[Decision]:
         if self._is_waiting(lease):
-            lease.moved = self.now  # Its time begins when its turn comes.
+            lease.moved = lease.turn = self.now  # Its time begins when its turn comes.
             return []
         phase = lease.progress.phase
         start = self.fleet.start_seconds(lease.session, lease.request, phase)
@@ -54,6 +54,8 @@ class Tail:
             lease.job_weight, speed, start, misses, len(self.fleet.sessions)
         )
         limit += policy.late_seconds(lease.session.way)
+        # The runs of a large reduce would have to come to somebody else as slowly.
+        limit = max(limit, lease.fetching_seconds)
         if self.now - lease.moved <= limit:
             return self._look_again(lease, limit)
         return self._missed(lease, mute=mute)

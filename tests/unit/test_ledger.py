@@ -567,6 +567,51 @@ def test_line_taken_puts_the_deadline_off_and_silence_does_not(books: Books) -> 
     assert decisions == [TakeBack(session, lease.id, 1)]
 
 
+def fetch(books: Books, lease: Lease, seconds: int) -> None:
+    """What it needs to begin comes, beat after beat."""
+    for taken in range(1, seconds + 1):
+        books.beat(lease, job_end=lease.begin, taken=1000 * taken)
+        assert books.review_after(1.0) == []
+
+
+def test_what_has_come_for_long_may_pause_for_as_long(books: Books) -> None:
+    """Before the first job; after a miss as ever, for silence is not fetching."""
+    books.submit(lines=8)
+    session = books.join()
+    lease = books.ask(session)
+    fetch(books, lease, 20)
+    came = lease.moved - lease.leased
+    assert books.review_after(came - 1.5) == []
+    assert books.review_after(1.0) == [TakeBack(session, lease.id, 1)]
+    assert lease.fetching_seconds == came
+    books.review_after(came)
+    assert (lease.misses, lease.fetching_seconds) == (1, came)
+    books.review_after(1.0)
+    assert (lease.misses, lease.fetching_seconds) == (2, came)
+
+
+def test_who_has_begun_may_not_pause_as_long_as_it_fetched(books: Books) -> None:
+    """Its programs have all that they need."""
+    books.submit(lines=8)
+    session = books.join()
+    lease = books.ask(session)
+    fetch(books, lease, 20)
+    books.beat(lease, job_end=1, taken=10**6)
+    assert books.review_after(15.0) == [TakeBack(session, lease.id, 1)]
+
+
+def test_waiting_for_its_turn_is_not_fetching(books: Books) -> None:
+    """Who asked ahead long before has no more time for it."""
+    books.submit(lines=MUCH)
+    session = books.join()
+    first, second = books.ask(session), books.ask(session)
+    for taken in range(1, 50):
+        books.beat(first, job_end=first.stretch.end, taken=taken)
+        assert books.review_after(1.0) == []
+    books.commit(first, seconds=50.0)
+    assert books.review_after(15.0) == [TakeBack(session, second.id, second.stretch.front + 1)]
+
+
 @pytest.mark.parametrize("is_heard_of", [False, True])
 def test_assignment_that_waits_its_turn_misses_nothing(books: Books, is_heard_of: bool) -> None:
     """Asked for ahead of need: its time begins when the job before it is done, beaten or not."""
