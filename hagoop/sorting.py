@@ -36,7 +36,6 @@ _SMALL_SORTED_BYTES = 1 << 20
 # What a processor keeps at hand; with 2M or 32M sort takes a tenth longer.
 _SORT_BUFFER = "4M"
 _CHUNK_BYTES = 1 << 18
-_NEAR_BYTES = 1 << 16
 _LEAST_BLOCK_BYTES = 2048
 _LEAST_BLOCKS = 64
 _NO_ROOM = "no room left on this worker's disk"
@@ -165,7 +164,8 @@ def find_bound(file: BinaryIO, bound: bytes, order: Order, low: int = 0) -> int:
     :param low: where a line begins from which to look.
     """
     size = file.seek(0, os.SEEK_END)
-    first, last, found, reach = low, size, size, _NEAR_BYTES
+    # A cell of a reduce holds about a block: the next bound is seldom farther off.
+    first, last, found, reach = low, size, size, BLOCK_BYTES
     # No line that begins before ``first`` is wanted; every one from ``last`` on could be.
     while first < last:
         middle = min((first + last) // 2, first + reach)
